@@ -1,0 +1,35 @@
+"""The client: ask the local rerank service from Python. Needs pyzmq and msgspec, nothing else."""
+
+from .aio import AsyncReranker
+from .errors import (
+    DeadlineExceeded,
+    Failed,
+    InvalidRequest,
+    Overloaded,
+    RerankError,
+    ServiceError,
+    TooLarge,
+    Unavailable,
+    WrongVersion,
+)
+from .fallback import KeptOrReranked, rerank_or_keep_order
+from .ranking import Hit, Ranking
+from .sync import Reranker
+
+__all__ = [
+    "AsyncReranker",
+    "DeadlineExceeded",
+    "Failed",
+    "Hit",
+    "InvalidRequest",
+    "KeptOrReranked",
+    "Overloaded",
+    "Ranking",
+    "RerankError",
+    "Reranker",
+    "ServiceError",
+    "TooLarge",
+    "Unavailable",
+    "WrongVersion",
+    "rerank_or_keep_order",
+]

@@ -1,0 +1,91 @@
+"""The client for asyncio programs."""
+
+import asyncio
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+
+from .connection import Connection
+from .documents import Document, encode_documents, encode_query
+from .errors import DeadlineExceeded, Unavailable
+from .protocol import RequestClass, Status
+from .ranking import Ranking, rank
+from .sockets import find_requests_socket
+from .sync import GRACE_S, check_top_k, deadline_ms
+
+
+class AsyncReranker:
+    """Rank documents through the local rerank service, from any event loop.
+
+    A cancelled task cancels its request: pairs that have not started are dropped.
+
+    Args:
+        socket: The broker's requests socket; found by ``find_requests_socket`` if not given.
+        priority: ``interactive``, or ``bulk`` for work that may wait behind others.
+        name: What to be called in the service's status.
+    """
+
+    def __init__(
+        self, socket: str | Path | None = None, *, priority: RequestClass = "interactive", name: str = "client"
+    ) -> None:
+        self.socket = Path(socket) if socket is not None else find_requests_socket()
+        self.priority: RequestClass = priority
+        self._name = name
+        self._connection: Connection | None = None
+
+    async def rerank(
+        self, query: str, documents: Sequence[Document], top_k: int | None = None, timeout: float = 30.0
+    ) -> Ranking:
+        """Return the documents in order of relevance; arguments and errors as in ``Reranker.rerank``."""
+        encoded = encode_query(query)
+        texts, ids = encode_documents(documents)
+        check_top_k(top_k)
+        return await self.rerank_encoded(encoded, texts, ids, top_k, timeout)
+
+    async def rerank_encoded(
+        self,
+        query: bytes,
+        texts: list[bytes],
+        ids: Sequence[str | None],
+        top_k: int | None = None,
+        timeout: float = 30.0,
+        caller: str | None = None,
+    ) -> Ranking:
+        """Rank texts that are checked and encoded already (``encode_query``, ``encode_documents``)."""
+        connection = self._connect()
+        request_id, answer = connection.rerank(query, texts, deadline_ms(timeout), self.priority, caller)
+        try:
+            scores = await asyncio.wait_for(asyncio.wrap_future(answer), timeout + GRACE_S)
+        except TimeoutError:
+            connection.cancel(request_id)
+            raise DeadlineExceeded(f"no answer within {timeout:.1f} s, nor a word from the broker") from None
+        except asyncio.CancelledError:
+            connection.cancel(request_id)
+            raise
+        return rank(scores, ids, top_k)
+
+    async def status(self, timeout: float = 5.0) -> Status:
+        """Return the service's status. Raises ``Unavailable`` when no broker answers."""
+        try:
+            return await asyncio.wait_for(asyncio.wrap_future(self._connect().status()), timeout)
+        except TimeoutError:
+            raise Unavailable(f"no broker answered at {self.socket} within {timeout:g} s") from None
+
+    async def close(self) -> None:
+        """Give the connection back; the last user of it in the process closes it."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            await asyncio.to_thread(connection.release)
+
+    async def __aenter__(self) -> "AsyncReranker":
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    def _connect(self) -> Connection:
+        if self._connection is None or not self._connection.usable:
+            self._connection = Connection.shared(self.socket, self._name)
+        return self._connection

@@ -1,0 +1,65 @@
+"""The call a RAG program makes: better order if the service is there, the vector order if not."""
+
+import functools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Generic, TypeVar
+
+from .documents import Document
+from .errors import RerankError
+from .ranking import Ranking
+from .sockets import find_requests_socket
+from .sync import Reranker
+
+D = TypeVar("D", bound=Document)
+
+
+@dataclass(frozen=True, slots=True)
+class KeptOrReranked(Generic[D]):
+    """The documents to go on with, and how they came by their order.
+
+    Attributes:
+        documents: The ``top_k`` best, in order; the first ``top_k`` as given when ``rerank_error`` is set.
+        order: Their indexes in the list that was given.
+        ranking: The scores; None when the given order was kept.
+        rerank_error: Why the given order was kept (``code: message``); None when it was not.
+    """
+
+    documents: list[D]
+    order: list[int]
+    ranking: Ranking | None
+    rerank_error: str | None
+
+
+@functools.cache
+def _reranker_at(socket: Path) -> Reranker:
+    """Return the process's reranker for ``socket``, kept so that its connection is."""
+    return Reranker(socket)
+
+
+def rerank_or_keep_order(
+    query: str,
+    documents: Sequence[D],
+    top_k: int | None = None,
+    timeout: float = 3.0,
+    *,
+    reranker: Reranker | None = None,
+) -> KeptOrReranked[D]:
+    """Rerank if the service can, keep the given order if it cannot. Never raises for service trouble.
+
+    Args:
+        query: What is looked for.
+        documents: In the vector store's order, best first; nothing is written back to the store.
+        top_k: How many to keep; None or 0 for all.
+        timeout: Seconds to wait for the service before the given order is kept.
+        reranker: The one to use; the process's own on the default socket if not given.
+    """
+    if not documents:
+        return KeptOrReranked([], [], None, None)
+    try:
+        ranking = (reranker or _reranker_at(find_requests_socket())).rerank(query, documents, top_k, timeout)
+    except RerankError as error:
+        kept = list(documents[: top_k or None])
+        return KeptOrReranked(kept, list(range(len(kept))), None, f"{error.code}: {error.message}")
+    return KeptOrReranked([documents[index] for index in ranking.order], ranking.order, ranking, None)

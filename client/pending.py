@@ -1,0 +1,67 @@
+"""Requests on their way: who waits for which answer. Plain bookkeeping, no socket and no clock.
+
+Law of this file: every entry leaves exactly once, by ``resolve``, ``forget`` or ``fail_all``.
+"""
+
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+
+from .errors import RerankError, error_from_code
+from .protocol import BrokerMessage, GetStatus, Refusal, Rerank, Scores, Status, Welcome
+
+Request = Rerank | GetStatus
+Answer = Scores | Status
+
+
+@dataclass(slots=True)
+class Waiting:
+    """One request on its way, and whether it was sent a second time."""
+
+    request: Request
+    answer: "Future[Answer]" = field(default_factory=Future)
+    resent: bool = False
+
+
+class PendingTable:
+    """Requests sent and not answered, by id."""
+
+    def __init__(self) -> None:
+        self._waiting: dict[bytes, Waiting] = {}
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    def add(self, request: Request) -> "Future[Answer]":
+        """Expect an answer to ``request``."""
+        entry = self._waiting[request.id] = Waiting(request)
+        return entry.answer
+
+    def forget(self, request_id: bytes) -> bool:
+        """Expect no answer any more; False if there was none to expect."""
+        return self._waiting.pop(request_id, None) is not None
+
+    def resolve(self, message: BrokerMessage) -> None:
+        """Hand an answer to whoever waits for it; an answer nobody waits for is dropped."""
+        if isinstance(message, Welcome):
+            return
+        entry = self._waiting.pop(message.id, None)
+        if entry is None or not entry.answer.set_running_or_notify_cancel():
+            return
+        if isinstance(message, Refusal):
+            entry.answer.set_exception(error_from_code(message.code, message.message, message.retry_after_ms))
+        else:
+            entry.answer.set_result(message)
+
+    def to_resend(self) -> list[Request]:
+        """Return what a new broker must be asked again: each request once, with the same id."""
+        again = [entry for entry in self._waiting.values() if not entry.resent]
+        for entry in again:
+            entry.resent = True
+        return [entry.request for entry in again]
+
+    def fail_all(self, error: RerankError) -> None:
+        """Answer everything that waits with ``error``."""
+        waiting, self._waiting = self._waiting, {}
+        for entry in waiting.values():
+            if entry.answer.set_running_or_notify_cancel():
+                entry.answer.set_exception(error)

@@ -1,0 +1,339 @@
+"""The wire protocol: every message between clients, broker and worker, and how it is written.
+
+A message is two ZeroMQ frames: ``MAGIC`` (three letters and the version), then one msgpack map whose
+``type`` names the message. Texts travel as msgpack *bin* holding UTF-8, so that the broker hands them on
+as it got them. Unknown keys are ignored, so a minor addition needs no new version; everything else that
+does not fit is refused with an error that says where (``$.documents[3]``).
+
+SPEC.md, section "Wire protocol", says the same in prose for writers of other clients.
+"""
+
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
+
+from .errors import InvalidRequest, WrongVersion
+from .limits import Limits
+
+VERSION = 1
+MAGIC_NAME = b"ORR"
+MAGIC = MAGIC_NAME + str(VERSION).encode()
+
+RequestClass = Literal["interactive", "bulk"]
+RequestId = Annotated[bytes, Meta(min_length=1, max_length=64)]
+Count = Annotated[int, Meta(ge=0)]
+Milliseconds = Annotated[float, Meta(ge=0)]
+
+
+class Message(msgspec.Struct, frozen=True, tag_field="type", gc=False):
+    """The base of all messages; the tag on the wire is the ``tag=`` of each class."""
+
+
+# --- client to broker -------------------------------------------------------------------------------
+
+
+class Hello(Message, frozen=True, tag="hello", gc=False):
+    """Ask whether a broker is there and what it allows; answered by ``Welcome``.
+
+    ``name`` says what the peer is, for status pages ("client", "http_front").
+    """
+
+    name: Annotated[str, Meta(max_length=64)] = "client"
+    pid: Count = 0
+
+
+class Rerank(Message, frozen=True, tag="rerank"):
+    """Score every document against the query; answered by one ``Scores`` or one ``Refusal`` with the same id.
+
+    ``deadline_ms`` is relative (clocks differ): the broker stamps it on arrival. ``caller`` names who is
+    behind a peer that speaks for many (the HTTP front) and counts only from the broker's own user.
+    """
+
+    id: RequestId
+    query: bytes
+    documents: list[bytes]
+    deadline_ms: Annotated[int, Meta(ge=1)] | None = None
+    priority: RequestClass = "interactive"
+    caller: Annotated[str, Meta(max_length=128)] | None = None
+
+
+class Cancel(Message, frozen=True, tag="cancel", gc=False):
+    """Forget a request of this peer; pairs that have not started are dropped, and nothing is answered."""
+
+    id: RequestId
+
+
+class GetStatus(Message, frozen=True, tag="get_status", gc=False):
+    """Ask for ``Status``."""
+
+    id: RequestId
+
+
+# --- broker to client -------------------------------------------------------------------------------
+
+
+class Welcome(Message, frozen=True, tag="welcome"):
+    """Answer ``Hello``: this broker's life (``epoch`` changes when it restarts) and its bounds."""
+
+    epoch: str
+    version: str
+    limits: Limits
+
+
+class Served(msgspec.Struct, frozen=True):
+    """What served a request: the model, where it ran, and whether the device proved it.
+
+    ``npu_busy_delta_us`` is how far the NPU driver's busy counter rose during the batches that served the
+    request, µs, device-wide; null off the NPU.
+    """
+
+    model: str
+    device: str
+    precision: str
+    npu_busy_delta_us: int | None = None
+
+
+class Timings(msgspec.Struct, frozen=True):
+    """Where the time went, ms: waiting for the device, on the device, and from arrival to answer."""
+
+    queue: float
+    inference: float
+    total: float
+
+
+class Scores(Message, frozen=True, tag="scores"):
+    """Answer ``Rerank``: one raw logit per document, in the order of the documents.
+
+    ``truncated`` lists the indexes of documents of which the model saw only the beginning. ``tokens`` is
+    what the model read, special tokens included.
+    """
+
+    id: RequestId
+    scores: list[float]
+    truncated: list[int]
+    tokens: Count
+    served: Served
+    timings_ms: Timings
+
+
+class Refusal(Message, frozen=True, tag="error"):
+    """Answer a request that got no scores; ``code`` and ``message`` as in ``errors``. ``id`` may be empty."""
+
+    id: bytes
+    code: str
+    message: str
+    retry_after_ms: Count | None = None
+
+
+# --- worker to broker -------------------------------------------------------------------------------
+
+
+class Bucket(msgspec.Struct, frozen=True, order=True):
+    """A static shape the device runs: up to ``tokens`` a row, at ``cost`` (padded tokens) a row."""
+
+    tokens: Annotated[int, Meta(ge=1)]
+    cost: Annotated[float, Meta(gt=0)]
+
+
+class WorkerHello(Message, frozen=True, tag="worker_hello"):
+    """Announce a worker that is ready: its model, its device and the shapes it runs.
+
+    ``budget_tokens`` is the most padded tokens it takes in one batch. No ``buckets`` means dynamic shapes:
+    a row costs its own length. ``details`` is shown in status pages as it is.
+    """
+
+    pid: Count
+    model: str
+    device: str
+    precision: str
+    max_length: Annotated[int, Meta(ge=8)]
+    budget_tokens: Annotated[int, Meta(ge=8)]
+    buckets: list[Bucket] = []
+    details: dict[str, Any] = {}
+
+
+class Pull(Message, frozen=True, tag="pull", gc=False):
+    """Ask for one batch; answered by ``Batch`` as soon as anything waits."""
+
+
+class Progress(Message, frozen=True, tag="progress", gc=False):
+    """Tell that the worker's loop runs, and for how long the device has not finished anything, ms (0: idle)."""
+
+    stalled_ms: Milliseconds = 0.0
+
+
+class PairError(msgspec.Struct, frozen=True):
+    """Why the pair at ``position`` of a batch has no score; ``code`` as in ``errors``."""
+
+    position: Count
+    code: str
+    message: str
+
+
+class BatchResult(Message, frozen=True, tag="batch_result"):
+    """Answer ``Batch``: a raw logit per pair in the batch's order (0.0 where ``errors`` names the position).
+
+    ``tokens`` holds each pair's true length; ``padded_tokens`` is what the device ran; ``runs`` how many
+    device batches that took; ``inference_ms`` from the first start to the last end.
+    """
+
+    batch: int
+    logits: list[float]
+    tokens: list[int]
+    truncated: list[int]
+    errors: list[PairError]
+    padded_tokens: Count
+    runs: Count
+    inference_ms: Milliseconds
+    npu_busy_delta_us: int | None = None
+
+
+class BatchFailed(Message, frozen=True, tag="batch_failed"):
+    """Answer ``Batch`` when the device failed on it as a whole; its pairs are tried again."""
+
+    batch: int
+    message: str
+
+
+class WorkerState(Message, frozen=True, tag="worker_state"):
+    """Replace the ``details`` that the worker's hello gave (a further bucket compiled, busy time)."""
+
+    details: dict[str, Any]
+
+
+class WorkerBye(Message, frozen=True, tag="worker_bye", gc=False):
+    """Say that the worker stops: it has answered all it holds and wants nothing more."""
+
+    reason: str = ""
+
+
+# --- broker to worker -------------------------------------------------------------------------------
+
+
+class WorkerWelcome(Message, frozen=True, tag="worker_welcome", gc=False):
+    """Answer ``WorkerHello``: from now on pulls are answered."""
+
+    epoch: str
+
+
+class Batch(Message, frozen=True, tag="batch"):
+    """Pairs to score: ``pairs[i]`` is ``(index into queries, document)``."""
+
+    batch: int
+    queries: list[bytes]
+    pairs: list[tuple[int, bytes]]
+
+
+class WhoAreYou(Message, frozen=True, tag="who_are_you", gc=False):
+    """Tell a worker that the broker does not know it (the broker restarted): say hello again."""
+
+
+class Dismissed(Message, frozen=True, tag="dismissed", gc=False):
+    """Tell a worker that another took its place; it stops."""
+
+    reason: str
+
+
+ClientMessage = Hello | Rerank | Cancel | GetStatus
+WorkerMessage = WorkerHello | Pull | Progress | BatchResult | BatchFailed | WorkerState | WorkerBye
+
+
+class QueueStatus(msgspec.Struct, frozen=True):
+    """How much waits: requests not yet answered, pairs not yet on the device, bytes of their texts."""
+
+    requests: int = 0
+    pairs: int = 0
+    bytes: int = 0
+    callers: int = 0
+
+
+class WorkerStatus(msgspec.Struct, frozen=True):
+    """The worker as the broker sees it; ``state`` is ``absent``, ``idle``, ``busy`` or ``stalled``."""
+
+    state: str = "absent"
+    pid: int | None = None
+    model: str | None = None
+    device: str | None = None
+    precision: str | None = None
+    max_length: int | None = None
+    budget_tokens: int | None = None
+    in_flight_batches: int = 0
+    tokens_per_second: float | None = None
+    restarts: int = 0
+    details: dict[str, Any] = {}
+
+
+class Status(Message, frozen=True, tag="status"):
+    """Answer ``GetStatus``: everything a status page shows. ``counters`` only ever rise."""
+
+    id: RequestId
+    epoch: str
+    pid: int
+    uptime_s: float
+    ready: bool
+    reason: str
+    queue: QueueStatus
+    worker: WorkerStatus
+    peers: dict[str, list[int]]
+    counters: dict[str, int | float]
+    limits: Limits
+
+
+BrokerMessage = Welcome | Scores | Refusal | Status
+BrokerToWorker = WorkerWelcome | Batch | WhoAreYou | Dismissed
+
+_encode = msgspec.msgpack.Encoder().encode
+_from_client = msgspec.msgpack.Decoder(ClientMessage)
+_from_broker = msgspec.msgpack.Decoder(BrokerMessage)
+_from_worker = msgspec.msgpack.Decoder(WorkerMessage)
+_to_worker = msgspec.msgpack.Decoder(BrokerToWorker)
+
+
+def encode(message: Message) -> list[bytes]:
+    """Return the two frames of a message."""
+    return [MAGIC, _encode(message)]
+
+
+def decode_from_client(frames: Sequence[bytes | memoryview]) -> ClientMessage:
+    """Read what a client sent.
+
+    Raises:
+        WrongVersion: The first frame names another version.
+        InvalidRequest: The frames are not a message of the protocol; the text says where.
+    """
+    message: ClientMessage = _decode(_from_client, frames)
+    return message
+
+
+def decode_from_broker(frames: Sequence[bytes | memoryview]) -> BrokerMessage:
+    """Read what the broker sent a client. Raises as ``decode_from_client``."""
+    message: BrokerMessage = _decode(_from_broker, frames)
+    return message
+
+
+def decode_from_worker(frames: Sequence[bytes | memoryview]) -> WorkerMessage:
+    """Read what a worker sent. Raises as ``decode_from_client``."""
+    message: WorkerMessage = _decode(_from_worker, frames)
+    return message
+
+
+def decode_for_worker(frames: Sequence[bytes | memoryview]) -> BrokerToWorker:
+    """Read what the broker sent a worker. Raises as ``decode_from_client``."""
+    message: BrokerToWorker = _decode(_to_worker, frames)
+    return message
+
+
+def _decode(decoder: Any, frames: Sequence[bytes | memoryview]) -> Any:
+    if not frames or bytes(frames[0][:3]) != MAGIC_NAME:
+        raise InvalidRequest("the first frame is not 'ORR' and a version: this is not the protocol of this socket")
+    if frames[0] != MAGIC:
+        theirs = bytes(frames[0][3:11]).decode("ascii", "replace")
+        raise WrongVersion(f"protocol version {theirs!r} is not spoken here; this side speaks version {VERSION}")
+    if len(frames) != 2:
+        raise InvalidRequest(f"a message has 2 frames, this one has {len(frames)}")
+    try:
+        return decoder.decode(frames[1])
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise InvalidRequest(f"the message does not fit the protocol: {error}") from error

@@ -1,0 +1,90 @@
+"""Where the sockets are, and whether this user may use them."""
+
+import os
+import socket
+import stat
+from collections.abc import Mapping
+from pathlib import Path
+
+from .errors import Unavailable
+
+RUNTIME_DIR_VARIABLE = "OPENVINO_RERANKER_RUNTIME_DIR"
+REQUESTS_SOCKET = "requests.sock"
+WORKERS_SOCKET = "workers.sock"
+#: Where the system units put the sockets.
+SYSTEM_RUNTIME_DIR = Path("/run/openvino-reranker")
+#: ``sun_path`` holds 108 bytes with its final NUL (unix(7)).
+MAX_SOCKET_PATH_BYTES = 107
+
+
+def runtime_dir(environ: Mapping[str, str] | None = None) -> Path:
+    """Return the folder of the sockets.
+
+    ``OPENVINO_RERANKER_RUNTIME_DIR`` if set, else ``openvino-reranker`` under ``$XDG_RUNTIME_DIR``, else
+    (no login session) a folder of this user under ``/tmp``.
+    """
+    environ = os.environ if environ is None else environ
+    if named := environ.get(RUNTIME_DIR_VARIABLE):
+        return Path(named)
+    if session := environ.get("XDG_RUNTIME_DIR"):
+        return Path(session) / "openvino-reranker"
+    return Path("/tmp") / f"openvino-reranker-{os.getuid()}"  # noqa: S108  (made 0700 and checked by its maker)
+
+
+def find_requests_socket(environ: Mapping[str, str] | None = None) -> Path:
+    """Return the broker's socket for clients: this user's, or the machine's where only that exists."""
+    environ = os.environ if environ is None else environ
+    own = runtime_dir(environ) / REQUESTS_SOCKET
+    machine = SYSTEM_RUNTIME_DIR / REQUESTS_SOCKET
+    if RUNTIME_DIR_VARIABLE not in environ and not own.exists() and machine.exists():
+        return machine
+    return own
+
+
+def check_socket(path: Path) -> None:
+    """Check that ``path`` is a socket this user may connect to: ZeroMQ itself would retry for ever in silence.
+
+    Raises:
+        Unavailable: Nothing there, not a socket, forbidden, or the path is too long; says what to do.
+    """
+    if len(os.fsencode(path)) > MAX_SOCKET_PATH_BYTES:
+        raise Unavailable(
+            f"the socket path {path} is longer than {MAX_SOCKET_PATH_BYTES} bytes; "
+            f"set {RUNTIME_DIR_VARIABLE} to a shorter folder"
+        )
+    try:
+        mode = path.stat().st_mode
+    except FileNotFoundError:
+        raise Unavailable(
+            f"no rerank service: {path} does not exist; start it with 'openvino-reranker serve' (or its systemd units)"
+        ) from None
+    except PermissionError:
+        raise Unavailable(f"no permission to reach {path}; its folder is closed to uid {os.getuid()}") from None
+    folder = path.parent.stat()
+    if path.parent.parent == Path("/tmp") and folder.st_uid not in (os.getuid(), 0):  # noqa: S108
+        raise Unavailable(f"{path.parent} belongs to uid {folder.st_uid}, not to you: not sending your texts there")
+    if not stat.S_ISSOCK(mode):
+        raise Unavailable(f"{path} is not a socket; remove it and start the service again")
+    if not os.access(path, os.W_OK):
+        raise Unavailable(
+            f"no permission to connect to {path} (mode {stat.S_IMODE(mode):04o}) as uid {os.getuid()}; "
+            "join the socket's group or ask its owner"
+        )
+
+
+def check_listening(path: Path) -> None:
+    """Check that somebody listens on the socket at ``path`` (a broker, or systemd in its place).
+
+    Raises:
+        Unavailable: The socket is a dead broker's, left behind.
+    """
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.settimeout(1.0)
+        try:
+            probe.connect(str(path))
+        except ConnectionRefusedError:
+            raise Unavailable(
+                f"no rerank service: nobody listens on {path}; start it with 'openvino-reranker serve'"
+            ) from None
+        except OSError as error:
+            raise Unavailable(f"cannot connect to {path}: {error}") from None

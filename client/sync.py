@@ -1,0 +1,126 @@
+"""The client for ordinary, synchronous programs."""
+
+import time
+from collections.abc import Sequence
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeout
+from pathlib import Path
+from types import TracebackType
+from typing import TypeVar
+
+from .connection import Connection
+from .documents import Document, encode_documents, encode_query
+from .errors import DeadlineExceeded, InvalidRequest, Unavailable
+from .limits import DEFAULT_LIMITS
+from .protocol import RequestClass, Status
+from .ranking import Ranking, rank
+from .sockets import find_requests_socket
+
+_Answer = TypeVar("_Answer")
+
+#: How much longer than the deadline to wait for the broker's own word on it, s.
+GRACE_S = 1.0
+
+
+class Reranker:
+    """Rank documents through the local rerank service.
+
+    Cheap to make: all rerankers of a process share one connection, made at the first call. Any thread may
+    use it; a forked child connects anew.
+
+    Args:
+        socket: The broker's requests socket; found by ``find_requests_socket`` if not given.
+        priority: ``interactive``, or ``bulk`` for work that may wait behind others.
+    """
+
+    def __init__(self, socket: str | Path | None = None, *, priority: RequestClass = "interactive") -> None:
+        self.socket = Path(socket) if socket is not None else find_requests_socket()
+        self.priority: RequestClass = priority
+        self._connection: Connection | None = None
+
+    def rerank(
+        self, query: str, documents: Sequence[Document], top_k: int | None = None, timeout: float = 30.0
+    ) -> Ranking:
+        """Return the documents in order of relevance to the query, best first.
+
+        Args:
+            query: What is looked for.
+            documents: Strings, or mappings with ``text`` and an optional ``id``.
+            top_k: How many to return; None or 0 for all.
+            timeout: Seconds until the answer must be there; the service drops the request after that.
+
+        Raises:
+            InvalidRequest: The request is wrong (``TooLarge``: over a bound).
+            ServiceError: ``Unavailable``, ``Overloaded``, ``DeadlineExceeded`` or ``Failed``.
+        """
+        started = time.monotonic()
+        encoded = encode_query(query)
+        texts, ids = encode_documents(documents)
+        check_top_k(top_k)
+        connection = self._connect()
+        request_id, answer = connection.rerank(encoded, texts, deadline_ms(timeout), self.priority)
+        try:
+            scores = wait_for(answer, timeout - (time.monotonic() - started))
+        except BaseException:
+            connection.cancel(request_id)
+            raise
+        return rank(scores, ids, top_k)
+
+    def status(self, timeout: float = 5.0) -> Status:
+        """Return the service's status: queue, worker, counters.
+
+        Raises:
+            Unavailable: No broker answered.
+        """
+        try:
+            return wait_for(self._connect().status(), timeout)
+        except DeadlineExceeded:
+            raise Unavailable(f"no broker answered at {self.socket} within {timeout:g} s") from None
+
+    def close(self) -> None:
+        """Give the connection back; the last user of it in the process closes it."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.release()
+
+    def __enter__(self) -> "Reranker":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _connect(self) -> Connection:
+        if self._connection is None or not self._connection.usable:
+            self._connection = Connection.shared(self.socket)
+        return self._connection
+
+
+def check_top_k(top_k: int | None) -> None:
+    """Raise ``InvalidRequest`` for a negative ``top_k``."""
+    if top_k is not None and top_k < 0:
+        raise InvalidRequest(f"top_k is {top_k}; it must be 0 (all) or more")
+
+
+def deadline_ms(timeout: float) -> int:
+    """Turn seconds into the wire's milliseconds, within what the broker allows.
+
+    Raises:
+        InvalidRequest: Not a positive number.
+    """
+    if not timeout > 0:
+        raise InvalidRequest(f"timeout is {timeout}; it must be more than 0 seconds")
+    return max(1, min(int(timeout * 1000), DEFAULT_LIMITS.max_deadline_ms))
+
+
+def wait_for(answer: "Future[_Answer]", seconds: float) -> _Answer:
+    """Wait for an answer, a little longer than it may take: the broker itself says that time is up.
+
+    Raises:
+        DeadlineExceeded: The broker did not even say that.
+    """
+    try:
+        return answer.result(max(0.0, seconds) + GRACE_S)
+    except FutureTimeout:
+        raise DeadlineExceeded(f"no answer within {seconds:.1f} s, nor a word from the broker") from None
