@@ -1,0 +1,33 @@
+"""What the core wants done: the only things that leave it."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from ..client.protocol import BrokerMessage, BrokerToWorker
+
+
+@dataclass(frozen=True, slots=True)
+class ToClient:
+    """Send a message to a client's connection."""
+
+    peer: bytes
+    message: BrokerMessage
+
+
+@dataclass(frozen=True, slots=True)
+class ToWorker:
+    """Send a message to a worker's connection."""
+
+    worker: bytes
+    message: BrokerToWorker
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """Write one line to the log. Never holds a document's text."""
+
+    level: Literal["debug", "info", "warning", "error"]
+    text: str
+
+
+Action = ToClient | ToWorker | Note

@@ -1,0 +1,523 @@
+"""The broker's decisions: messages and ``now`` go in, actions come out.
+
+Laws of this file:
+
+1. No socket, no clock, no logger. Time is a parameter (seconds, monotonic).
+2. Every accepted request is answered exactly once: by ``_finish``, and nothing else sends an answer to it;
+   or it is forgotten because its caller went away or cancelled it.
+3. After every event ``_assign`` gives the worker what it asked for, if anything waits.
+
+Theory of operation: a request is split into pairs, which wait. The worker pulls; a pull is answered with a
+batch made of what waits at that moment (``Waiting.take``). The logits that come back are noted in their
+requests; a request without unscored pairs is answered. A lost worker's pairs run again, each alone; a pair
+that is lost alone is answered ``failed``. Deadlines are kept in a heap and looked at by ``tick``.
+"""
+
+import heapq
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import count
+from math import isfinite
+from typing import Literal
+
+import msgspec
+
+from ..client.errors import DeadlineExceeded, Failed, RerankError, Unavailable, error_from_code
+from ..client.limits import DEFAULT_LIMITS, Limits
+from ..client.protocol import (
+    Batch,
+    BatchFailed,
+    BatchResult,
+    Cancel,
+    ClientMessage,
+    Dismissed,
+    GetStatus,
+    Hello,
+    Progress,
+    Pull,
+    QueueStatus,
+    Refusal,
+    Rerank,
+    Scores,
+    Status,
+    Welcome,
+    WhoAreYou,
+    WorkerBye,
+    WorkerHello,
+    WorkerMessage,
+    WorkerState,
+    WorkerStatus,
+    WorkerWelcome,
+)
+from .actions import Action, Note, ToClient, ToWorker
+from .admission import Admission, check_request
+from .counters import Counters
+from .pace import Pace
+from .request import Request
+from .waiting import Entry, Waiting
+from .worker_link import InFlight, WorkerLink
+
+#: After so many losses of the worker without a batch between them, new requests are refused ...
+LOSSES_BEFORE_REFUSING = 3
+#: ... for so long, s.
+REFUSE_S = 30.0
+#: The device time a batch should take, ms.
+DEFAULT_BATCH_MS = 100.0
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """A client's connection: its ROUTER identity, and who is behind it (``trusted``: the broker's own user)."""
+
+    identity: bytes
+    caller: str
+    trusted: bool
+
+
+class Broker:
+    """The state machine. See the laws above."""
+
+    def __init__(
+        self,
+        epoch: str,
+        now: float,
+        *,
+        version: str = "",
+        pid: int = 0,
+        limits: Limits = DEFAULT_LIMITS,
+        batch_ms: float = DEFAULT_BATCH_MS,
+    ) -> None:
+        self.epoch = epoch
+        self.counters = Counters()
+        self._version = version
+        self._pid = pid
+        self._born = now
+        self._limits = limits
+        self._batch_ms = batch_ms
+        self._requests: dict[tuple[bytes, bytes], Request] = {}
+        self._deadlines: list[tuple[float, bytes, bytes]] = []
+        self._batch_numbers = count(1)
+        self._waiting = Waiting()
+        self._admission = Admission(limits)
+        self._pace = Pace(512, 1 << 30, (), batch_ms)
+        self._worker: WorkerLink | None = None
+        self._losses_in_a_row = 0
+        self._last_loss = 0.0
+        self._loss_reason = ""
+        self._draining = False
+        self._peers: dict[bytes, Hello] = {}
+        self._actions: list[Action] = []
+
+    def __repr__(self) -> str:
+        state = "absent" if self._worker is None else "busy" if self._worker.in_flight else "idle"
+        flying = len(self._worker.in_flight) if self._worker else 0
+        return (
+            f"<Broker requests={len(self._requests)} waiting={self._admission.pairs} inflight={flying} worker={state}>"
+        )
+
+    @property
+    def idle(self) -> bool:
+        """Whether every request is answered."""
+        return not self._requests
+
+    # --- events ---------------------------------------------------------------------------------------
+
+    def client_message(self, peer: Peer, message: ClientMessage, now: float) -> list[Action]:
+        """Take what a client sent."""
+        match message:
+            case Hello():
+                self._peers[peer.identity] = message
+                self._send(peer.identity, Welcome(self.epoch, self._version, self._limits))
+            case Rerank():
+                self._rerank(peer, message, now)
+            case Cancel(id=request_id):
+                self._cancel(peer.identity, request_id)
+            case GetStatus(id=request_id):
+                self._send(peer.identity, self._status(request_id, now))
+        return self._assign(now)
+
+    def client_nonsense(self, identity: bytes, error: RerankError) -> list[Action]:
+        """Answer frames that are no message."""
+        self.counters.refused_invalid += 1
+        self._send(identity, Refusal(b"", error.code, error.message))
+        return self._flush()
+
+    def client_gone(self, identity: bytes, now: float) -> list[Action]:
+        """Forget all that a closed connection asked for."""
+        self._peers.pop(identity, None)
+        for peer, request_id in [key for key in self._requests if key[0] == identity]:
+            self._cancel(peer, request_id)
+        return self._assign(now)
+
+    def worker_message(self, identity: bytes, message: WorkerMessage, now: float) -> list[Action]:
+        """Take what a worker sent."""
+        if isinstance(message, WorkerHello):
+            self._worker_hello(identity, message, now)
+            return self._assign(now)
+        worker = self._worker
+        if worker is None or worker.identity != identity:
+            self._actions.append(ToWorker(identity, WhoAreYou()))
+            return self._flush()
+        worker.heard = now
+        match message:
+            case Pull():
+                worker.pulls += 1
+            case Progress():
+                worker.note_progress(message)
+            case BatchResult():
+                self._batch_result(worker, message, now)
+            case BatchFailed(batch=number, message=text):
+                self._note("error", f"batch {number} failed on the device: {text}")
+                if (batch := worker.in_flight.pop(number, None)) is not None:
+                    self._retry(batch, now)
+            case WorkerState(details=details):
+                worker.hello = msgspec.structs.replace(worker.hello, details=details)
+            case WorkerBye(reason=reason):
+                self._note("info", f"worker (pid {worker.hello.pid}) left: {reason or 'stopped'}")
+                self._worker = None
+                for batch in worker.in_flight.values():
+                    self._retry(batch, now)
+        return self._assign(now)
+
+    def worker_gone(self, identity: bytes, now: float) -> list[Action]:
+        """Give up a worker whose connection closed."""
+        if self._worker is not None and self._worker.identity == identity:
+            self._lose_worker(self._worker, f"the worker (pid {self._worker.hello.pid}) closed its connection", now)
+        return self._assign(now)
+
+    def tick(self, now: float) -> list[Action]:
+        """Do what time asks for: deadlines, and a worker that is silent or stuck."""
+        while self._deadlines and self._deadlines[0][0] <= now:
+            due, peer, request_id = heapq.heappop(self._deadlines)
+            request = self._requests.get((peer, request_id))
+            if request is not None and request.deadline <= due:
+                self._expire(request, now)
+        if self._worker is not None and (trouble := self._worker.trouble(now)):
+            self._lose_worker(self._worker, trouble, now)
+        return self._assign(now)
+
+    def next_wakeup(self) -> float | None:
+        """Return when ``tick`` is due, or None."""
+        due = [self._deadlines[0][0]] if self._deadlines else []
+        if self._worker is not None:
+            due.append(self._worker.trouble_at())
+        return min(due, default=None)
+
+    def drain(self) -> list[Action]:
+        """Accept nothing more; what was accepted is still answered."""
+        self._draining = True
+        return self._flush()
+
+    def abandon(self, now: float) -> list[Action]:
+        """Answer all that is left with ``unavailable``: the broker stops."""
+        for request in list(self._requests.values()):
+            self._finish(request, Unavailable("the service was stopped before this request was done"), now)
+        return self._flush()
+
+    def ready(self, now: float) -> tuple[bool, str]:
+        """Return whether a request would be accepted and run now, and in words why or why not."""
+        if self._draining:
+            return False, "the service is stopping"
+        if self._refusing(now):
+            return False, self._refusing_text()
+        if self._worker is None:
+            return False, "no worker is ready: it is loading its model, or it is not running"
+        return True, "ready"
+
+    # --- requests -------------------------------------------------------------------------------------
+
+    def _rerank(self, peer: Peer, message: Rerank, now: float) -> None:
+        if (peer.identity, message.id) in self._requests:
+            return  # the client asked again across a reconnect; the first one is still being served
+        refusal = self._refusal(peer, message, now)
+        if refusal is not None:
+            self._send(peer.identity, Refusal(message.id, refusal.code, refusal.message, refusal.retry_after_ms))
+            return
+        caller = self._caller(peer, message)
+        asked = message.deadline_ms or self._limits.default_deadline_ms
+        request = Request(
+            peer=peer.identity,
+            id=message.id,
+            caller=caller,
+            bulk=message.priority == "bulk",
+            query=message.query,
+            documents=message.documents,
+            lengths=[self._pace.length(len(message.query) + len(each)) for each in message.documents],
+            arrived=now,
+            deadline=now + min(asked, self._limits.max_deadline_ms) / 1000,
+            size=_size(message),
+        )
+        self._requests[request.peer, request.id] = request
+        self._admission.enter(caller, len(request.documents), request.size)
+        self._waiting.add(request)
+        heapq.heappush(self._deadlines, (request.deadline, request.peer, request.id))
+        self.counters.requests += 1
+        self.counters.pairs += len(request.documents)
+
+    def _refusal(self, peer: Peer, message: Rerank, now: float) -> RerankError | None:
+        try:
+            check_request(message, self._limits)
+        except RerankError as error:
+            self.counters.refused_invalid += 1
+            return error
+        if self._draining:
+            self.counters.refused_unavailable += 1
+            return Unavailable("the service is stopping")
+        if self._refusing(now):
+            self.counters.refused_unavailable += 1
+            wait = self._last_loss + REFUSE_S - now
+            return Unavailable(self._refusing_text(), max(1000, round(wait * 1000)))
+        overload = self._admission.refusal(
+            self._caller(peer, message),
+            len(message.documents),
+            _size(message),
+            self._pace.wait_ms(self._admission.bytes),
+        )
+        if overload is not None:
+            self.counters.refused_overloaded += 1
+        return overload
+
+    @staticmethod
+    def _caller(peer: Peer, message: Rerank) -> str:
+        """A peer of the broker's own user may speak for others (the HTTP front does)."""
+        return f"{peer.caller}/{message.caller}" if peer.trusted and message.caller else peer.caller
+
+    def _cancel(self, peer: bytes, request_id: bytes) -> None:
+        request = self._requests.get((peer, request_id))
+        if request is not None:
+            self.counters.cancelled_requests += 1
+            self.counters.cancelled_pairs += self._forget(request)
+
+    def _expire(self, request: Request, now: float) -> None:
+        self.counters.expired_requests += 1
+        seconds = request.deadline - request.arrived
+        if self._worker is None:
+            _, why = self.ready(now)
+            self._finish(request, Unavailable(f"no answer within {seconds:g} s: {why}"), now)
+            return
+        done = len(request.documents) - request.unscored
+        self._finish(
+            request,
+            DeadlineExceeded(
+                f"no answer within {seconds:g} s: {done} of {len(request.documents)} documents were scored"
+            ),
+            now,
+        )
+
+    def _finish(self, request: Request, error: RerankError | None, now: float) -> None:
+        """Answer a request, once: with its scores, or with ``error``."""
+        self._forget(request)
+        if error is not None:
+            self._send(request.peer, Refusal(request.id, error.code, error.message, error.retry_after_ms))
+            return
+        assert self._worker is not None
+        hello = self._worker.hello
+        timings = request.timings(now)
+        self.counters.answered += 1
+        self.counters.queue_ms += timings.queue
+        self._send(
+            request.peer,
+            Scores(
+                id=request.id,
+                scores=request.logits,
+                truncated=sorted(request.truncated),
+                tokens=request.tokens,
+                served=request.served(hello.model, hello.device, hello.precision),
+                timings_ms=timings,
+            ),
+        )
+
+    def _forget(self, request: Request) -> int:
+        """Take a request out of everything; return how many of its pairs had not started."""
+        request.done = True
+        del self._requests[request.peer, request.id]
+        if len(self._deadlines) > 2 * len(self._requests) + 64:  # mostly of requests that are done
+            self._deadlines = [(each.deadline, each.peer, each.id) for each in self._requests.values()]
+            heapq.heapify(self._deadlines)
+        dropped = self._waiting.remove(request)
+        self._admission.leave(request.caller, dropped, request.size)
+        return dropped
+
+    # --- the worker -----------------------------------------------------------------------------------
+
+    def _worker_hello(self, identity: bytes, hello: WorkerHello, now: float) -> None:
+        old, self._worker = self._worker, None
+        if old is not None and old.identity == identity:  # it says hello again: it has dropped what it held
+            for batch in old.in_flight.values():
+                self._retry(batch, now)
+        elif old is not None:
+            self._actions.append(ToWorker(old.identity, Dismissed(f"worker (pid {hello.pid}) took its place")))
+            self._lose_worker(old, f"worker (pid {old.hello.pid}) was replaced by pid {hello.pid}", now)
+        self.counters.worker_hellos += 1
+        self._worker = WorkerLink(identity, hello, heard=now)
+        rate = self._pace.tokens_per_ms if old is not None and old.hello.device == hello.device else None
+        self._pace = Pace(hello.max_length, hello.budget_tokens, hello.buckets, self._batch_ms)
+        self._pace.tokens_per_ms = rate
+        self._note("info", f"worker (pid {hello.pid}) is ready: {hello.model} on {hello.device}, {hello.precision}")
+        self._actions.append(ToWorker(identity, WorkerWelcome(self.epoch)))
+
+    def _lose_worker(self, worker: WorkerLink, reason: str, now: float) -> None:
+        self._worker = None
+        self.counters.worker_losses += 1
+        self._note("warning", f"lost the worker: {reason}")
+        if worker.in_flight:
+            self._losses_in_a_row += 1
+            self._last_loss = now
+            self._loss_reason = reason
+        for batch in worker.in_flight.values():
+            self._retry(batch, now)
+
+    def _retry(self, batch: InFlight, now: float) -> None:
+        """Run each pair of a lost batch again, alone; a pair that was alone already has failed."""
+        for entry in batch.entries:
+            wanted = [(request, index) for request, index in entry if not request.done]
+            if not batch.alone:
+                self.counters.retried_pairs += len(wanted)
+                self._waiting.retry_alone(wanted)
+                continue
+            for request, index in wanted:
+                if not request.done:  # a request may hold the pair twice
+                    self._fail(
+                        request, Failed(f"documents[{index}] failed on the device twice, the second time alone"), now
+                    )
+
+    def _fail(self, request: Request, error: RerankError, now: float) -> None:
+        self.counters.failed_requests += 1
+        self._finish(request, error, now)
+
+    def _refusing(self, now: float) -> bool:
+        return self._losses_in_a_row >= LOSSES_BEFORE_REFUSING and now < self._last_loss + REFUSE_S
+
+    def _refusing_text(self) -> str:
+        return (
+            f"the worker was lost {self._losses_in_a_row} times in a row without finishing a batch "
+            f"(last: {self._loss_reason}); see its log"
+        )
+
+    def _batch_result(self, worker: WorkerLink, message: BatchResult, now: float) -> None:
+        batch = worker.in_flight.pop(message.batch, None)
+        if batch is None:
+            return
+        if len(message.logits) != len(batch.entries) or len(message.tokens) != len(batch.entries):
+            self._note("error", f"the worker answered batch {message.batch} with {len(message.logits)} logits")
+            self._retry(batch, now)
+            return
+        self._losses_in_a_row = 0
+        worker.stalled_ms = 0.0
+        self._count_batch(batch.entries, message)
+        errors = {each.position: each for each in message.errors}
+        truncated = set(message.truncated)
+        charged: set[int] = set()
+        for position, entry in enumerate(batch.entries):
+            logit = message.logits[position]
+            error: RerankError | None = None
+            if (told := errors.get(position)) is not None:
+                error = error_from_code(told.code, told.message)
+            elif not isfinite(logit):
+                error = Failed(f"the model answered {logit} for a pair")
+            for request, index in entry:
+                if request.done:
+                    continue
+                if id(request) not in charged:
+                    charged.add(id(request))
+                    request.charge(message.inference_ms, message.npu_busy_delta_us)
+                if error is not None:
+                    self._fail(request, error, now)
+                    continue
+                request.score(index, logit, message.tokens[position], position in truncated)
+                if not request.unscored:
+                    self._finish(request, None, now)
+
+    def _count_batch(self, entries: Sequence[Entry], message: BatchResult) -> None:
+        counters = self.counters
+        tokens = sum(message.tokens)
+        counters.tokens += tokens
+        counters.padded_tokens += message.padded_tokens
+        counters.device_runs += message.runs
+        counters.inference_ms += message.inference_ms
+        counters.npu_busy_us += message.npu_busy_delta_us or 0
+        counters.truncated_pairs += len(message.truncated)
+        cut = set(message.truncated)
+        whole = [place for place in range(len(entries)) if place not in cut and message.tokens[place] > 3]
+        self._pace.observe(
+            size=sum(
+                len(each[0][0].query) + len(each[0][0].documents[each[0][1]])
+                for each in map(entries.__getitem__, whole)
+            ),
+            tokens=sum(message.tokens[place] - 3 for place in whole),
+            padded_tokens=message.padded_tokens,
+            inference_ms=message.inference_ms,
+        )
+
+    # --- assignment -----------------------------------------------------------------------------------
+
+    def _assign(self, now: float) -> list[Action]:
+        """Answer pulls as long as there are pulls and pairs."""
+        worker = self._worker
+        while worker is not None and worker.pulls and self._waiting:
+            alone = self._waiting.take_alone()
+            entries = [alone] if alone else self._waiting.take(self._pace.budget(), self._pace.cost)
+            worker.pulls -= 1
+            self._dispatch(worker, entries, alone=alone is not None, now=now)
+        return self._flush()
+
+    def _dispatch(self, worker: WorkerLink, entries: list[Entry], *, alone: bool, now: float) -> None:
+        number = next(self._batch_numbers)
+        queries: dict[bytes, int] = {}
+        pairs: list[tuple[int, bytes]] = []
+        callers: set[str] = set()
+        for entry in entries:
+            request, index = entry[0]
+            pairs.append((queries.setdefault(request.query, len(queries)), request.documents[index]))
+            for each, _ in entry:
+                callers.add(each.caller)
+                if each.started is None:
+                    each.started = now
+                if not alone:
+                    self._admission.leave(each.caller, 1, 0)
+        worker.in_flight[number] = InFlight(entries, alone)
+        self.counters.batches += 1
+        self.counters.batch_pairs += len(entries)
+        self.counters.batch_callers += len(callers)
+        self.counters.joined_pairs += sum(len(entry) - 1 for entry in entries)
+        self._actions.append(ToWorker(worker.identity, Batch(number, list(queries), pairs)))
+
+    # --- what is shown --------------------------------------------------------------------------------
+
+    def _status(self, request_id: bytes, now: float) -> Status:
+        ready, reason = self.ready(now)
+        losses = self.counters.worker_losses
+        worker = self._worker
+        return Status(
+            id=request_id,
+            epoch=self.epoch,
+            pid=self._pid,
+            uptime_s=round(now - self._born, 3),
+            ready=ready,
+            reason=reason,
+            queue=QueueStatus(len(self._requests), self._admission.pairs, self._admission.bytes, self._waiting.callers),
+            worker=WorkerStatus(restarts=losses) if worker is None else worker.status(self._pace.tokens_per_ms, losses),
+            peers=self._peer_pids(),
+            counters=self.counters.report(),
+            limits=self._limits,
+        )
+
+    def _peer_pids(self) -> dict[str, list[int]]:
+        pids: dict[str, set[int]] = {}
+        for hello in self._peers.values():
+            pids.setdefault(hello.name, set()).add(hello.pid)
+        return {name: sorted(each) for name, each in pids.items()}
+
+    def _send(self, peer: bytes, message: Welcome | Scores | Refusal | Status) -> None:
+        self._actions.append(ToClient(peer, message))
+
+    def _note(self, level: Literal["info", "warning", "error"], text: str) -> None:
+        self._actions.append(Note(level, text))
+
+    def _flush(self) -> list[Action]:
+        actions, self._actions = self._actions, []
+        return actions
+
+
+def _size(message: Rerank) -> int:
+    return len(message.query) + sum(map(len, message.documents))

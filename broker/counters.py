@@ -1,0 +1,69 @@
+"""What has happened so far. Counters only rise; rates and means are for the reader to take."""
+
+from dataclasses import asdict, dataclass
+
+
+@dataclass(slots=True)
+class Counters:
+    """Sums since the broker started.
+
+    Attributes:
+        requests: Accepted requests.
+        pairs: Pairs of accepted requests.
+        answered: Requests answered with scores.
+        batches: Batches sent to the worker.
+        batch_pairs: Pairs computed in them (identical waiting pairs are computed once).
+        batch_callers: Callers served by them, summed over batches.
+        joined_pairs: Pairs that another, identical pair's computation answered.
+        tokens: Tokens the model read.
+        padded_tokens: Tokens the device ran.
+        device_runs: Inferences the worker cut its batches into.
+        inference_ms: Device time.
+        npu_busy_us: How far the NPU's busy counter rose during batches.
+        queue_ms: Time from arrival to first start, summed over answered requests.
+        truncated_pairs: Pairs of which the model saw only the beginning.
+        retried_pairs: Pairs run again because their batch was lost.
+        failed_requests: Requests answered ``failed``.
+        expired_requests: Requests whose deadline passed.
+        cancelled_requests: Requests whose caller went away or cancelled.
+        cancelled_pairs: Their pairs that had not started.
+        refused_invalid: Messages refused because they were wrong.
+        refused_overloaded: Requests refused because the queue was full.
+        refused_unavailable: Requests refused while draining or after repeated worker deaths.
+        worker_hellos: Workers that came.
+        worker_losses: Workers that were lost without a good-bye.
+    """
+
+    requests: int = 0
+    pairs: int = 0
+    answered: int = 0
+    batches: int = 0
+    batch_pairs: int = 0
+    batch_callers: int = 0
+    joined_pairs: int = 0
+    tokens: int = 0
+    padded_tokens: int = 0
+    device_runs: int = 0
+    inference_ms: float = 0.0
+    npu_busy_us: int = 0
+    queue_ms: float = 0.0
+    truncated_pairs: int = 0
+    retried_pairs: int = 0
+    failed_requests: int = 0
+    expired_requests: int = 0
+    cancelled_requests: int = 0
+    cancelled_pairs: int = 0
+    refused_invalid: int = 0
+    refused_overloaded: int = 0
+    refused_unavailable: int = 0
+    worker_hellos: int = 0
+    worker_losses: int = 0
+
+    def report(self) -> dict[str, int | float]:
+        """Return all counters by name, and the means people ask for."""
+        report: dict[str, int | float] = asdict(self)
+        report["inference_ms"] = round(self.inference_ms, 3)
+        report["queue_ms"] = round(self.queue_ms, 3)
+        report["callers_per_batch"] = round(self.batch_callers / self.batches, 3) if self.batches else 0.0
+        report["pairs_per_batch"] = round(self.batch_pairs / self.batches, 3) if self.batches else 0.0
+        return report

@@ -1,0 +1,88 @@
+"""The broker's two listening sockets: made by systemd and handed over, or made here.
+
+ZeroMQ itself would bind over the live socket of another broker without a word, make the file with whatever
+the umask leaves, and accept any descriptor as a listening socket; so the socket is made or checked here and
+given to ZeroMQ as a descriptor (``ZMQ_USE_FD``).
+"""
+
+import errno
+import os
+import socket
+import stat
+from pathlib import Path
+
+import zmq
+
+#: Connections the kernel holds while the broker is busy or being restarted.
+BACKLOG = 1024
+
+
+class SocketTaken(Exception):
+    """Another process listens on the socket's path, or something that is no socket lies there."""
+
+
+def make_folder(folder: Path) -> None:
+    """Make the runtime folder, open to its owner alone, or check that it is this user's.
+
+    Raises:
+        SocketTaken: It belongs to another user, or is open for writing to others.
+        OSError: It cannot be made.
+    """
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    found = folder.stat()
+    if found.st_uid != os.getuid():
+        raise SocketTaken(f"the runtime folder {folder} belongs to uid {found.st_uid}, not to uid {os.getuid()}")
+    if found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        raise SocketTaken(f"the runtime folder {folder} is writable by others (mode {stat.S_IMODE(found.st_mode):04o})")
+
+
+def listen(path: Path, mode: int) -> socket.socket:
+    """Return a socket listening on ``path``; a dead broker's socket is replaced, a live one is not.
+
+    The new socket is bound under a temporary name with its final mode and renamed into place, so nobody
+    meets it half made.
+
+    Raises:
+        SocketTaken: Somebody listens there, or it is no socket.
+        OSError: The folder is not writable, or the path is too long.
+    """
+    if path.exists():
+        if not stat.S_ISSOCK(path.stat().st_mode):
+            raise SocketTaken(f"{path} exists and is not a socket; remove it")
+        if _answers(path):
+            raise SocketTaken(f"another broker is listening on {path}; stop it, or choose another runtime folder")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.unlink(missing_ok=True)
+    listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        umask = os.umask(0o777 & ~mode)
+        try:
+            listening.bind(str(temporary))
+        finally:
+            os.umask(umask)
+        listening.listen(BACKLOG)
+        temporary.rename(path)
+    except BaseException:
+        listening.close()
+        temporary.unlink(missing_ok=True)
+        raise
+    return listening
+
+
+def adopt(router: "zmq.Socket[bytes]", listening: socket.socket, path: Path) -> None:
+    """Let ``router`` accept its connections from ``listening``, which it owns (and closes) from now on."""
+    descriptor = listening.detach()
+    os.set_blocking(descriptor, False)  # one made by systemd arrives blocking, and ZeroMQ leaves it so
+    router.setsockopt(zmq.USE_FD, descriptor)
+    router.bind(f"ipc://{path}")
+    router.setsockopt(zmq.USE_FD, -1)  # or a later bind on this socket would use it again
+
+
+def _answers(path: Path) -> bool:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.settimeout(1.0)
+        try:
+            probe.connect(str(path))
+        except OSError as error:
+            return error.errno not in (errno.ECONNREFUSED, errno.ENOENT)
+        return True

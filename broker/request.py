@@ -1,0 +1,98 @@
+"""One caller's request while the broker holds it: what waits, what is scored, what it took."""
+
+from bisect import bisect_left, bisect_right, insort
+from dataclasses import dataclass, field
+
+from ..client.protocol import Served, Timings
+
+
+@dataclass(slots=True, eq=False)
+class Request:
+    """A request, split into pairs (query, document).
+
+    A pair is *waiting* (in ``waiting``), *started* (in a batch, or queued to run alone), or *scored*.
+
+    Attributes:
+        peer: The connection it came by; with ``id``, its name.
+        caller: Who is charged for it.
+        lengths: Estimated tokens of each pair.
+        waiting: ``(estimated tokens, index)`` of pairs not started, ascending.
+        unscored: Pairs without a logit yet.
+        size: Bytes of its texts.
+    """
+
+    peer: bytes
+    id: bytes
+    caller: str
+    bulk: bool
+    query: bytes
+    documents: list[bytes]
+    lengths: list[int]
+    arrived: float
+    deadline: float
+    size: int
+    waiting: list[tuple[int, int]] = field(init=False)
+    logits: list[float] = field(init=False)
+    unscored: int = field(init=False)
+    truncated: list[int] = field(default_factory=list)
+    tokens: int = 0
+    started: float | None = None
+    inference_ms: float = 0.0
+    npu_busy_us: int | None = None
+    done: bool = False
+
+    def __post_init__(self) -> None:
+        self.waiting = sorted((length, index) for index, length in enumerate(self.lengths))
+        self.logits = [0.0] * len(self.documents)
+        self.unscored = len(self.documents)
+
+    def take_nearest(self, length: int | None) -> int:
+        """Start the waiting pair whose length is nearest to ``length`` (the longest for None); return its index.
+
+        A batch of like lengths pads little. All pairs are needed for the answer, so their order is free.
+        """
+        if length is None:
+            return self.waiting.pop()[1]
+        above = bisect_right(self.waiting, (length, len(self.documents)))
+        if above == len(self.waiting):
+            place = above - 1
+        elif above == 0:
+            place = 0
+        else:
+            place = above if self.waiting[above][0] - length < length - self.waiting[above - 1][0] else above - 1
+        return self.waiting.pop(place)[1]
+
+    def put_back(self, index: int) -> None:
+        """Let a pair that was taken wait again."""
+        insort(self.waiting, (self.lengths[index], index))
+
+    def start(self, index: int) -> None:
+        """Start the waiting pair ``index``."""
+        del self.waiting[bisect_left(self.waiting, (self.lengths[index], index))]
+
+    def score(self, index: int, logit: float, tokens: int, truncated: bool) -> None:
+        """Note the logit of a started pair."""
+        self.logits[index] = logit
+        self.tokens += tokens
+        self.unscored -= 1
+        if truncated:
+            self.truncated.append(index)
+
+    def charge(self, inference_ms: float, npu_busy_us: int | None) -> None:
+        """Note what a batch that held some of its pairs took."""
+        self.inference_ms += inference_ms
+        if npu_busy_us is not None:
+            self.npu_busy_us = (self.npu_busy_us or 0) + npu_busy_us
+
+    def timings(self, now: float) -> Timings:
+        """Return where the time went, ms; ``now`` is when it is answered."""
+        started = now if self.started is None else self.started
+        return Timings(
+            queue=round((started - self.arrived) * 1000, 3),
+            inference=round(self.inference_ms, 3),
+            total=round((now - self.arrived) * 1000, 3),
+        )
+
+    def served(self, model: str, device: str, precision: str) -> Served:
+        """Return what served it."""
+        return Served(model, device, precision, self.npu_busy_us)

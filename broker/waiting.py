@@ -1,0 +1,103 @@
+"""All pairs that wait, and how a batch is made of them.
+
+A batch takes from everything that waits: pairs to be run alone first, then by turns, interactive callers
+before bulk ones, except that after ``BULK_EVERY - 1`` batches in a row without it bulk goes first, so that
+it is slow but never starved. Identical pairs that wait at the same moment are started together and computed
+once.
+"""
+
+from collections import deque
+from collections.abc import Callable
+
+from .request import Request
+from .turns import Turns
+
+#: One batch in so many starts with bulk work when both classes wait.
+BULK_EVERY = 8
+
+#: The pairs one computation answers: ``(request, index)`` each.
+Entry = list[tuple[Request, int]]
+
+
+class Waiting:
+    """Requests with pairs that have not started."""
+
+    def __init__(self) -> None:
+        self._interactive = Turns()
+        self._bulk = Turns()
+        self._alone: deque[Entry] = deque()
+        # By (query, document): the waiting pairs, as the keys of a dict (an ordered set).
+        self._identical: dict[tuple[bytes, bytes], dict[tuple[Request, int], None]] = {}
+        self._batches_without_bulk = 0
+
+    def __bool__(self) -> bool:
+        return bool(self._alone or self._interactive or self._bulk)
+
+    @property
+    def callers(self) -> int:
+        """How many callers wait for a turn."""
+        return self._interactive.callers + self._bulk.callers
+
+    def add(self, request: Request) -> None:
+        """Let all pairs of a new request wait."""
+        self._turns(request).add(request)
+        for index, document in enumerate(request.documents):
+            self._identical.setdefault((request.query, document), {})[request, index] = None
+
+    def retry_alone(self, entry: Entry) -> None:
+        """Let a pair whose batch was lost run again, in a batch of its own and before all others."""
+        self._alone.append(entry)
+
+    def remove(self, request: Request) -> int:
+        """Forget a request; return how many of its pairs had not started."""
+        self._turns(request).discard(request)
+        for _, index in request.waiting:
+            self._forget_twin(request, index)
+        dropped = len(request.waiting)
+        request.waiting.clear()
+        if self._alone:
+            kept = ([pair for pair in entry if pair[0] is not request] for entry in self._alone)
+            self._alone = deque(entry for entry in kept if entry)
+        return dropped
+
+    def take_alone(self) -> Entry | None:
+        """Start the next pair that must run alone, if any."""
+        return self._alone.popleft() if self._alone else None
+
+    def take(self, room: float, cost: Callable[[int], float]) -> list[Entry]:
+        """Start a batch of pairs that cost up to ``room`` padded tokens, at least one pair if any waits."""
+        bulk_first = bool(self._bulk) and self._batches_without_bulk >= BULK_EVERY - 1
+        ordered = (self._bulk, self._interactive) if bulk_first else (self._interactive, self._bulk)
+        entries: list[Entry] = []
+        length: int | None = None
+        had_bulk = False
+        for turns in ordered:
+            if length is not None and room <= 0:
+                break
+            for request, index in turns.take(room, length, cost):
+                length = request.lengths[index] if length is None else length
+                room -= cost(request.lengths[index])
+                had_bulk = had_bulk or request.bulk
+                entries.append(self._start_twins(request, index))
+        self._batches_without_bulk = 0 if had_bulk or not self._bulk else self._batches_without_bulk + 1
+        return entries
+
+    def _start_twins(self, request: Request, index: int) -> Entry:
+        """Start every waiting pair identical to this one; return them all, this one first."""
+        twins = self._identical.pop((request.query, request.documents[index]))
+        del twins[request, index]
+        for other, place in twins:
+            other.start(place)
+            if not other.waiting:
+                self._turns(other).discard(other)
+        return [(request, index), *twins]
+
+    def _forget_twin(self, request: Request, index: int) -> None:
+        key = (request.query, request.documents[index])
+        twins = self._identical[key]
+        del twins[request, index]
+        if not twins:
+            del self._identical[key]
+
+    def _turns(self, request: Request) -> Turns:
+        return self._bulk if request.bulk else self._interactive

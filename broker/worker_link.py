@@ -1,0 +1,65 @@
+"""The worker as the broker knows it: what it announced, what it asked for, what it holds."""
+
+from dataclasses import dataclass, field
+
+from ..client.protocol import Progress, WorkerHello, WorkerStatus
+from .waiting import Entry
+
+#: Nothing heard for so long: it is stopped or gone, s. It speaks at least once a second.
+SILENCE_S = 10.0
+#: Its loop runs, but the device has finished nothing for so long: it is stuck in the driver, s.
+STALL_S = 60.0
+
+
+@dataclass(slots=True)
+class InFlight:
+    """A batch the worker holds. ``alone``: its pairs were in a lost batch before."""
+
+    entries: list[Entry]
+    alone: bool
+
+
+@dataclass(slots=True)
+class WorkerLink:
+    """A worker that said hello and was not lost since."""
+
+    identity: bytes
+    hello: WorkerHello
+    heard: float
+    pulls: int = 0
+    stalled_ms: float = 0.0
+    in_flight: dict[int, InFlight] = field(default_factory=dict)
+
+    def note_progress(self, message: Progress) -> None:
+        """Note for how long the device has finished nothing."""
+        self.stalled_ms = message.stalled_ms
+
+    def trouble(self, now: float) -> str | None:
+        """Return why the worker must be given up, or None."""
+        if now - self.heard > SILENCE_S:
+            return f"nothing heard from the worker (pid {self.hello.pid}) for {SILENCE_S:g} s"
+        if self.stalled_ms > STALL_S * 1000:
+            return f"the device of the worker (pid {self.hello.pid}) has finished nothing for {STALL_S:g} s"
+        return None
+
+    def trouble_at(self) -> float:
+        """Return when ``trouble`` must be asked next."""
+        return self.heard + SILENCE_S
+
+    def status(self, tokens_per_ms: float | None, losses: int) -> WorkerStatus:
+        """Return what status pages show."""
+        hello = self.hello
+        state = "stalled" if self.stalled_ms > 1000 else "busy" if self.in_flight else "idle"
+        return WorkerStatus(
+            state=state,
+            pid=hello.pid,
+            model=hello.model,
+            device=hello.device,
+            precision=hello.precision,
+            max_length=hello.max_length,
+            budget_tokens=hello.budget_tokens,
+            in_flight_batches=len(self.in_flight),
+            tokens_per_second=None if tokens_per_ms is None else round(tokens_per_ms * 1000, 1),
+            restarts=losses,
+            details=hello.details,
+        )
