@@ -1,0 +1,77 @@
+"""A model on a device, ready to score: what the worker serves, and what can be run without any queue."""
+
+import math
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from ..client.protocol import Batch, BatchFailed, BatchResult
+from .device import Device, DynamicDevice
+from .errors import DeviceLost, ModelUnusable
+from .job import Job
+from .model.errors import ModelError
+from .model.store import ReadyModel, load
+from .pipeline import Pipeline
+from .tokenization import PairTokenizer
+
+#: A pair every English cross-encoder has an opinion on; only a number is asked for, not which.
+_SMOKE_QUERY = "what is a cross-encoder?"
+_SMOKE_PASSAGE = "A cross-encoder reads a query and a passage together and answers how well they fit."
+
+
+class Engine:
+    """Tokenizer, model and device of one worker.
+
+    Attributes:
+        model: The ready model.
+        tokenizer: Its tokenizer.
+        device: The device it is compiled for.
+    """
+
+    def __init__(self, model: ReadyModel, tokenizer: PairTokenizer, device: Device) -> None:
+        self.model = model
+        self.tokenizer = tokenizer
+        self.device = device
+
+    @classmethod
+    def open(cls, folder: Path, device: str, precision: str = "f32", threads: int = 0) -> "Engine":
+        """Load a ready model onto a device and try it with one inference.
+
+        Raises:
+            ModelUnusable: The folder holds no ready model, or it does not compile.
+            DeviceUnavailable: The device is not there.
+            DeviceLost: The first inference failed, or answered what is no number.
+        """
+        try:
+            model = load(folder)
+        except ModelError as error:
+            raise ModelUnusable(str(error)) from error
+        tokenizer = PairTokenizer(folder / "tokenizer.json", model.card.max_length)
+        on = DynamicDevice(folder / "model.xml", model.card.max_length, device, precision, threads)
+        engine = cls(model, tokenizer, on)
+        engine.smoke()
+        return engine
+
+    def smoke(self) -> None:
+        """Run one pair. Raises ``DeviceLost`` unless a finite logit comes back."""
+        logit = self.score(_SMOKE_QUERY, [_SMOKE_PASSAGE]).logits[0]
+        if not math.isfinite(logit):
+            raise DeviceLost(f"the first inference on {self.device.name} answered {logit}")
+
+    def score(self, query: str, passages: Sequence[str]) -> BatchResult:
+        """Score passages without queue or sockets; raises ``DeviceLost`` if the device fails."""
+        return self.run(Batch(0, [query.encode()], [(0, passage.encode()) for passage in passages]))
+
+    def run(self, batch: Batch) -> BatchResult:
+        """Run one batch to its end, through the same path as a served one."""
+        finished = threading.Event()
+        pipeline = Pipeline(self.device, finished.set)
+        pipeline.add(Job(batch, self.tokenizer, self.device), time.monotonic())
+        while not (done := pipeline.advance(time.monotonic())):
+            finished.wait()
+            finished.clear()
+        answer = done[0].answer(None)
+        if isinstance(answer, BatchFailed):
+            raise DeviceLost(f"the {self.device.name} failed: {answer.message}")
+        return answer

@@ -1,0 +1,190 @@
+"""The worker's shell: one poll loop over the broker's socket, the device's wake-ups and the clock."""
+
+import contextlib
+import logging
+import os
+import socket
+import time
+from pathlib import Path
+
+import zmq
+
+from ..client.errors import InvalidRequest
+from ..client.limits import MAX_FRAME_BYTES
+from ..client.protocol import (
+    Batch,
+    BrokerToWorker,
+    Dismissed,
+    Message,
+    Progress,
+    Pull,
+    WhoAreYou,
+    WorkerBye,
+    WorkerHello,
+    WorkerWelcome,
+    decode_for_worker,
+    encode,
+)
+from ..daemon.stop_signal import StopSignal
+from .device import Device
+from .job import Job
+from .pipeline import LEAD_MS, Pipeline
+from .tokenization import PairTokenizer
+
+logger = logging.getLogger("openvino_reranker.worker")
+
+#: How often the broker hears from the worker, s: busy and idle.
+BUSY_PROGRESS_S = 0.25
+IDLE_PROGRESS_S = 1.0
+#: How often it says hello while no broker answers, s.
+HELLO_AGAIN_S = 5.0
+
+
+class Dismissal(Exception):
+    """The broker has another worker."""
+
+
+class WorkerLoop:
+    """Serves one device to the broker until told to stop.
+
+    Args:
+        device: The compiled, tried device.
+        tokenizer: The model's.
+        model: The model's name, for answers.
+        workers_socket: The broker's socket for workers; it may appear later.
+    """
+
+    def __init__(self, device: Device, tokenizer: PairTokenizer, model: str, workers_socket: Path) -> None:
+        self._device = device
+        self._tokenizer = tokenizer
+        self._hello = WorkerHello(
+            pid=os.getpid(),
+            model=model,
+            device=device.name,
+            precision=device.precision,
+            max_length=tokenizer.max_length,
+            budget_tokens=device.budget_tokens,
+            buckets=list(device.buckets),
+            details=device.details(),
+        )
+        self._address = f"ipc://{workers_socket}"
+        self._wakened, self._waker = socket.socketpair()
+        self._wakened.setblocking(False)
+        self._waker.setblocking(False)
+        self._pipeline = Pipeline(device, self._wake)
+        self._welcomed = False
+        self._pulling = False
+        self._last_word = 0.0
+
+    def run(self) -> None:
+        """Pull and answer batches until SIGTERM or SIGINT; what is on the device then is still answered.
+
+        Raises:
+            Dismissal: Another worker took this one's place.
+        """
+        context = zmq.Context()
+        self._socket = context.socket(zmq.DEALER)
+        self._socket.setsockopt(zmq.LINGER, 500)
+        self._socket.setsockopt(zmq.MAXMSGSIZE, MAX_FRAME_BYTES)
+        self._socket.setsockopt(zmq.RECONNECT_IVL, 50)
+        self._socket.setsockopt(zmq.RECONNECT_IVL_MAX, 1000)
+        try:
+            self._socket.connect(self._address)
+            self._say_hello()
+            with StopSignal() as stop:
+                self._loop(stop)
+            self._send(WorkerBye("stopped"))
+        finally:
+            self._socket.close()
+            context.term()
+
+    def _loop(self, stop: StopSignal) -> None:
+        poller = zmq.Poller()
+        for each in (self._socket, self._wakened, stop):
+            poller.register(each, zmq.POLLIN)
+        while not (stop.count and self._pipeline.idle) and stop.count < 2:
+            ready = dict(poller.poll(self._timeout_ms()))
+            if self._wakened.fileno() in ready:
+                with contextlib.suppress(BlockingIOError):
+                    self._wakened.recv(4096)
+            if stop.fileno() in ready:
+                stop.clear()
+            self._finish_jobs()
+            if self._socket in ready:
+                self._read()
+            now = time.monotonic()
+            if not stop.count:
+                self._pull_if_due(now)
+            if now - self._last_word >= self._progress_s():
+                self._speak(now)
+
+    def _timeout_ms(self) -> int:
+        now = time.monotonic()
+        wait_ms = (self._last_word + self._progress_s() - now) * 1000
+        if self._welcomed and not self._pulling:
+            wait_ms = min(wait_ms, self._pipeline.free_in_ms(now) - LEAD_MS)
+        return max(0, int(wait_ms) + 1)
+
+    def _speak(self, now: float) -> None:
+        """Tell that the loop runs; before the broker's welcome, say hello again (a dying broker may have had it)."""
+        if self._welcomed:
+            self._send(Progress(self._pipeline.stalled_ms(now)))
+        else:
+            self._say_hello()
+
+    def _progress_s(self) -> float:
+        if not self._welcomed:
+            return HELLO_AGAIN_S
+        return IDLE_PROGRESS_S if self._pipeline.idle else BUSY_PROGRESS_S
+
+    def _pull_if_due(self, now: float) -> None:
+        if self._welcomed and not self._pulling and self._pipeline.free_in_ms(now) <= LEAD_MS:
+            self._pulling = True
+            self._send(Pull())
+
+    def _finish_jobs(self) -> None:
+        for job in self._pipeline.advance(time.monotonic()):
+            self._send(job.answer(None))
+
+    def _read(self) -> None:
+        with contextlib.suppress(zmq.Again):
+            while True:
+                frames = self._socket.recv_multipart(zmq.NOBLOCK)
+                try:
+                    message = decode_for_worker(frames)
+                except InvalidRequest as error:
+                    logger.warning("the broker sent what is no message: %s", error)
+                    continue
+                self._take(message)
+
+    def _take(self, message: BrokerToWorker) -> None:
+        match message:
+            case WorkerWelcome(epoch=epoch) if not self._welcomed:
+                logger.info("at work for broker %s", epoch)
+                self._welcomed = True
+            case Batch():
+                self._pulling = False
+                self._pipeline.add(Job(message, self._tokenizer, self._device), time.monotonic())
+                self._finish_jobs()  # a batch of refused pairs is done at once
+            case WhoAreYou() if self._welcomed:  # else the hello is on its way
+                # A broker that does not know us has no use for what another one asked for.
+                self._pipeline.abandon()
+                self._say_hello()
+            case Dismissed(reason=reason):
+                raise Dismissal(reason)
+
+    def _say_hello(self) -> None:
+        self._welcomed = self._pulling = False
+        self._send(self._hello)
+
+    def _send(self, message: Message) -> None:
+        self._last_word = time.monotonic()
+        try:
+            self._socket.send_multipart(encode(message), zmq.NOBLOCK)
+        except zmq.Again:
+            logger.warning("the broker does not read; dropped a %s", type(message).__name__)
+
+    def _wake(self) -> None:
+        """Wake the poll, from a thread of OpenVINO's."""
+        with contextlib.suppress(BlockingIOError):
+            self._waker.send(b"\0")
