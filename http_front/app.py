@@ -1,0 +1,185 @@
+"""The routes: rerank, health and readiness."""
+
+import asyncio
+import contextlib
+import logging
+import os
+import re
+import time
+from collections.abc import AsyncIterator, Iterable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from .. import __version__
+from ..client.aio import AsyncReranker
+from ..client.errors import RerankError, Unavailable
+from ..client.limits import DEFAULT_LIMITS
+from ..client.protocol import Status
+from ..client.ranking import Ranking
+from .errors import HttpError, error_response, json_response, new_request_id
+from .guard import Guard
+from .rerank_answer import rerank_answer
+from .rerank_body import RerankBody, read_rerank_body
+
+logger = logging.getLogger("openvino_reranker.http")
+
+#: The longest body: all texts of the largest request, with room for JSON's quoting.
+BODY_BYTES = 2 * DEFAULT_LIMITS.request_bytes + (1 << 20)
+#: Any version of the rerank path: the answer is the same.
+_RERANK_PATH = re.compile(r"^(/v[0-9]+)*/(rerank|reranking)/?$")
+
+_PAGES = ("/healthz", "/readyz")
+
+
+class _Gone(Exception):
+    """The caller closed its connection."""
+
+
+def make_app(
+    requests_socket: Path, timeout_s: float, allow_hosts: Iterable[str] = (), allow_origins: Iterable[str] = ()
+) -> Starlette:
+    """Return the ASGI application.
+
+    Args:
+        requests_socket: The broker's socket for clients.
+        timeout_s: How long a request may take, seconds.
+        allow_hosts: ``Host`` names beside the loopback ones.
+        allow_origins: Origins whose pages may ask.
+    """
+    front = _Front(AsyncReranker(requests_socket, name="http_front"), timeout_s)
+    return Starlette(
+        routes=[
+            Route("/healthz", front.healthz, methods=["GET"]),
+            Route("/readyz", front.readyz, methods=["GET"]),
+            Route("/{path:path}", front.rerank, methods=["POST"]),
+        ],
+        middleware=[Middleware(Guard, hosts=allow_hosts, origins=allow_origins, body_bytes=BODY_BYTES)],
+        exception_handlers={HTTPException: _http_exception, Exception: _unexpected},
+        lifespan=front.lifespan,
+    )
+
+
+class _Front:
+    def __init__(self, reranker: AsyncReranker, timeout_s: float) -> None:
+        self._reranker = reranker
+        self._timeout_s = timeout_s
+
+    @contextlib.asynccontextmanager
+    async def lifespan(self, _app: Starlette) -> AsyncIterator[None]:
+        introduced = asyncio.create_task(self._introduce())
+        yield
+        introduced.cancel()
+        await self._reranker.close()
+
+    async def _introduce(self) -> None:
+        """Connect to the broker before the first request does, so that status pages show this front."""
+        while True:
+            with contextlib.suppress(RerankError):
+                await self._reranker.status()
+                return
+            await asyncio.sleep(0.1)
+
+    async def healthz(self, _request: Request) -> Response:
+        return json_response({"ok": True, "version": __version__})
+
+    async def readyz(self, _request: Request) -> Response:
+        try:
+            status = await self._reranker.status(timeout=2.0)
+        except RerankError as error:
+            return json_response({"ready": False, "reason": error.message, "pids": {"http": os.getpid()}}, 503)
+        return json_response(_readiness(status), 200 if status.ready else 503)
+
+    async def rerank(self, request: Request) -> Response:
+        request_id = new_request_id()
+        arrived = time.monotonic()
+        try:
+            if request.url.path in _PAGES:
+                raise HttpError(405, "method_not_allowed", f"{request.url.path} takes GET", {"Allow": "GET"})
+            if not _RERANK_PATH.match(request.url.path):
+                raise HttpError(404, "not_found", f"nothing at {request.url.path}; rerank with POST /v1/rerank")
+            body = read_rerank_body(await request.body(), DEFAULT_LIMITS)
+            ranking = await self._rank(request, body)
+        except RerankError as error:
+            return error_response(error, request_id)
+        except (_Gone, ClientDisconnect):
+            return Response(status_code=499)  # nobody reads it
+        answer = rerank_answer(ranking, body, request_id, (time.monotonic() - arrived) * 1000)
+        return json_response(answer, headers={"x-request-id": request_id})
+
+    async def _rank(self, request: Request, body: RerankBody) -> Ranking:
+        """Ask the broker; give up (and free the queue) when the caller goes away."""
+        asked = asyncio.ensure_future(
+            self._reranker.rerank_encoded(
+                body.query, body.texts, body.ids, body.top_k, self._timeout_s, caller=_caller(request)
+            )
+        )
+        gone = asyncio.ensure_future(_disconnected(request))
+        try:
+            await asyncio.wait({asked, gone}, return_when=asyncio.FIRST_COMPLETED)
+            if asked.done():
+                return asked.result()
+            raise _Gone
+        finally:
+            asked.cancel()
+            gone.cancel()
+
+
+async def _disconnected(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+
+
+def _caller(request: Request) -> str:
+    """Name who asks, for fair turns: the connection, as no better is known of a TCP peer."""
+    return f"{request.client.host}:{request.client.port}" if request.client else "unix"
+
+
+def _readiness(status: Status) -> dict[str, Any]:
+    worker = status.worker
+    return {
+        "ready": status.ready,
+        "reason": status.reason,
+        "version": __version__,
+        "model": worker.model,
+        "device": worker.device,
+        "precision": worker.precision,
+        "max_length": worker.max_length,
+        "worker": msgspec.to_builtins(worker),
+        "queue": msgspec.to_builtins(status.queue),
+        "counters": status.counters,
+        "limits": msgspec.to_builtins(status.limits),
+        "pids": {"broker": status.pid, "worker": worker.pid, "http": os.getpid()},
+        "uptime_s": status.uptime_s,
+    }
+
+
+async def _http_exception(request: Request, error: Exception) -> Response:
+    """Answer what the router itself refuses: 404 and 405."""
+    assert isinstance(error, HTTPException)
+    path = request.url.path
+    if error.status_code == 405 and (_RERANK_PATH.match(path) or path in _PAGES):
+        headers = dict(error.headers or {})
+        allowed = "GET" if path in _PAGES else "POST"
+        return error_response(
+            HttpError(405, "method_not_allowed", f"{path} takes {allowed}", headers | {"Allow": allowed}),
+            new_request_id(),
+        )
+    return error_response(
+        HttpError(404, "not_found", f"nothing at {path}; rerank with POST /v1/rerank"), new_request_id()
+    )
+
+
+async def _unexpected(_request: Request, error: Exception) -> Response:
+    request_id = new_request_id()
+    logger.error("%s failed", request_id, exc_info=error)
+    return error_response(
+        Unavailable(f"something broke in the HTTP front; its log says more under {request_id}"), request_id
+    )
