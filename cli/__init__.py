@@ -1,0 +1,1 @@
+"""The command line: one program that starts, asks and inspects the service."""

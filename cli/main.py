@@ -1,0 +1,112 @@
+"""The program: its commands, their help, and what starts them."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from .. import __version__
+from ..daemon.logs import start_logging
+from . import components, pull, rerank, smoke, status
+from .settings import SettingError, Settings, add_settings, read_settings
+
+_DESCRIPTION = """A local rerank service for RAG: one process owns the NPU (or the CPU), every program asks it.
+
+first time:   openvino-reranker pull       get a model and make it ready
+              openvino-reranker serve      run the service (--device CPU without an NPU)
+then:         openvino-reranker rerank "a question" "a passage" "another passage"
+              openvino-reranker smoke --url http://127.0.0.1:18818
+"""
+
+_COMMANDS = {
+    "serve": "run broker, worker and HTTP front in the foreground",
+    "broker": "run the broker alone",
+    "worker": "run the worker alone",
+    "http": "run the HTTP front alone",
+    "pull": "get a model and make it ready",
+    "rerank": "rank documents",
+    "smoke": "check that a running service ranks rightly",
+    "status": "show what the service is doing",
+}
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """Return the parser of all commands."""
+    parser = argparse.ArgumentParser(
+        prog="openvino-reranker", description=_DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--version", action="version", version=f"openvino-reranker {__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for name, summary in _COMMANDS.items():
+        command = commands.add_parser(
+            name,
+            help=summary,
+            description=summary[0].upper() + summary[1:] + ".",
+            epilog=rerank.EXAMPLES if name == "rerank" else None,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        match name:
+            case "rerank":
+                rerank.add_arguments(command)
+            case "smoke":
+                smoke.add_arguments(command)
+            case "status":
+                status.add_arguments(command)
+            case "pull":
+                pull.add_arguments(command)
+            case "http":
+                components.add_http_arguments(command)
+            case _:
+                command.add_argument("--verbose", action="store_true", help="log more")
+        add_settings(command, name)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the program; return its exit status."""
+    parser = make_parser()
+    arguments = parser.parse_args(argv)
+    try:
+        settings = read_settings(arguments)
+    except SettingError as error:
+        print(f"openvino-reranker: {error}", file=sys.stderr)
+        return 2
+    try:
+        return _run(arguments, settings)
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        sys.stderr.close()  # the reader of our output has gone; nothing more to say
+        return 141
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.startswith("openvino_reranker"):
+            raise
+        print(
+            f"openvino-reranker: '{arguments.command}' needs the package {error.name}, which is not installed; "
+            "install 'openvino-reranker[all]'",
+            file=sys.stderr,
+        )
+        return 1
+
+
+def _run(arguments: argparse.Namespace, settings: Settings) -> int:
+    match arguments.command:
+        case "rerank":
+            return rerank.run(arguments, settings)
+        case "smoke":
+            return smoke.run(arguments, settings)
+        case "status":
+            return status.run(arguments, settings)
+        case "pull":
+            return pull.run(arguments, settings)
+    start_logging(arguments.command, verbose=getattr(arguments, "verbose", False))
+    match arguments.command:
+        case "broker":
+            return components.run_broker(settings)
+        case "worker":
+            return components.run_worker(settings)
+        case "http":
+            return components.run_http(arguments, settings)
+        case _:
+            from . import serve
+
+            return serve.run(settings)

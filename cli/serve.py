@@ -1,0 +1,173 @@
+"""``serve``: broker, worker and HTTP front in the foreground, as one program.
+
+The port is bound here, before anything else is begun, so a taken one fails at once; the front inherits it.
+A worker that dies is started again, with growing pauses, unless it says that this cannot help. The
+children die with this process, however it ends (``PR_SET_PDEATHSIG``).
+"""
+
+import ctypes
+import logging
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+
+from ..client.errors import RerankError
+from ..client.sockets import REQUESTS_SOCKET
+from ..client.sync import Reranker
+from ..daemon.stop_signal import StopSignal
+from ..http_front.server import PortTaken, bind
+from ..npu_worker.errors import PERMANENT
+from .settings import Settings, as_environment
+
+logger = logging.getLogger("openvino_reranker.serve")
+
+#: Pause before a dead child is started again, s: the first, and the longest.
+_FIRST_PAUSE_S = 0.5
+_LONGEST_PAUSE_S = 30.0
+#: A child that lived so long did not die of its start; the pauses begin anew, s.
+_SETTLED_S = 60.0
+#: How long a child may take to stop before it is killed, s; longer than its own drain.
+_STOP_S = 15.0
+_PR_SET_PDEATHSIG = 1
+
+
+class Child:
+    """One component's process."""
+
+    def __init__(self, command: str, options: Sequence[str], environment: dict[str, str], fds: Sequence[int]) -> None:
+        self.command = command
+        self._options = options
+        self._environment = environment
+        self._fds = fds
+        self._pause = _FIRST_PAUSE_S
+        self._process: subprocess.Popen[bytes] | None = None
+        self._started = 0.0
+        self.start_at: float | None = 0.0
+
+    def start(self) -> None:
+        """Start the process, in a session of its own: Ctrl-C comes to us, and we stop it in order."""
+        self.start_at = None
+        self._started = time.monotonic()
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "openvino_reranker", self.command, *self._options],
+            env=self._environment,
+            pass_fds=self._fds,
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,
+            preexec_fn=_die_with_parent,
+        )
+
+    def died(self) -> int | None:
+        """Return the exit status if the process has ended since the last call."""
+        if self._process is None or (status := self._process.poll()) is None:
+            return None
+        self._process = None
+        return status
+
+    def restart_later(self) -> float:
+        """Plan to start again after a pause; return the pause, s."""
+        now = time.monotonic()
+        if now - self._started > _SETTLED_S:
+            self._pause = _FIRST_PAUSE_S
+        pause, self._pause = self._pause, min(self._pause * 2, _LONGEST_PAUSE_S)
+        self.start_at = now + pause
+        return pause
+
+    def stop(self, *, at_once: bool) -> None:
+        """Ask the process to stop and wait for it; kill it if it does not."""
+        self.start_at = None
+        if self._process is None:
+            return
+        self._process.send_signal(signal.SIGKILL if at_once else signal.SIGTERM)
+        try:
+            self._process.wait(_STOP_S)
+        except subprocess.TimeoutExpired:
+            logger.warning("the %s did not stop within %g s; killed", self.command, _STOP_S)
+            self._process.kill()
+            self._process.wait()
+        self._process = None
+
+
+def run(settings: Settings) -> int:
+    """Serve until SIGTERM or Ctrl-C; return 0 after a clean stop, else the status of what could not run."""
+    try:
+        listening = bind(settings.host, settings.port)
+    except PortTaken as error:
+        print(f"openvino-reranker: {error}", file=sys.stderr)
+        return 1
+    with listening, StopSignal() as stop:
+        return _Supervisor(settings, listening).run(stop)
+
+
+class _Supervisor:
+    def __init__(self, settings: Settings, listening: socket.socket) -> None:
+        self._url = _url(listening)
+        environment = os.environ | as_environment(settings)
+        fd = listening.fileno()
+        self._children = {
+            "broker": Child("broker", (), environment, ()),
+            "worker": Child("worker", (), environment, ()),
+            "http": Child("http", ("--fd", str(fd)), environment, (fd,)),
+        }
+        self._reranker = Reranker(settings.runtime_dir / REQUESTS_SOCKET)
+        self._announced = False
+
+    def run(self, stop: StopSignal) -> int:
+        status = 0
+        try:
+            while not stop.count:
+                for child in self._children.values():
+                    if child.start_at is not None and time.monotonic() >= child.start_at:
+                        child.start()
+                status = self._look_after()
+                if status:
+                    return status
+                if not self._announced:
+                    self._announce()
+                time.sleep(0.1 if not self._announced else 0.2)
+            logger.info("stopping")
+            return 0
+        finally:
+            # The front first, so that it still gets the answers it waits for; then the broker, then the device.
+            for name in ("http", "broker", "worker"):
+                self._children[name].stop(at_once=stop.count > 1)
+
+    def _look_after(self) -> int:
+        """See to children that have ended; return a status if the service cannot go on."""
+        for name, child in self._children.items():
+            status = child.died()
+            if status is None:
+                continue
+            if name == "worker" and status in PERMANENT:
+                return status
+            if not self._announced and name != "worker":
+                return status if status > 0 else 1
+            pause = child.restart_later()
+            logger.warning("the %s ended with status %s; starting it again in %.1f s", name, status, pause)
+        return 0
+
+    def _announce(self) -> None:
+        """Print the address once a request would be answered."""
+        try:
+            status = self._reranker.status(timeout=1.0)
+        except RerankError:
+            return
+        if not status.ready or "http_front" not in status.peers:
+            return
+        self._announced = True
+        self._reranker.close()
+        worker = status.worker
+        print(f"ready: {self._url} ({worker.model} on {worker.device}, {worker.precision})", flush=True)
+
+
+def _url(listening: socket.socket) -> str:
+    host, port = listening.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def _die_with_parent() -> None:
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)

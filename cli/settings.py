@@ -1,0 +1,190 @@
+"""Every setting: one table of environment variables and flags. A flag wins over its variable."""
+
+import argparse
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..client.sockets import find_requests_socket, runtime_dir
+
+
+class SettingError(Exception):
+    """A setting has a value it cannot have; the message names the setting."""
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One setting.
+
+    Attributes:
+        name: Its name in ``Settings``; ``--name`` and ``OPENVINO_RERANKER_NAME`` are made of it.
+        default: What holds when nobody says otherwise.
+        read: Turns text into the value; raises ValueError with what is allowed.
+        help: One line for ``--help`` and SPEC.md.
+        commands: The commands that take the flag.
+    """
+
+    name: str
+    default: Any
+    read: Callable[[str], Any]
+    help: str
+    commands: tuple[str, ...]
+
+    @property
+    def variable(self) -> str:
+        """The environment variable."""
+        return f"OPENVINO_RERANKER_{self.name.upper()}"
+
+    @property
+    def flag(self) -> str:
+        """The command line flag."""
+        return f"--{self.name.replace('_', '-')}"
+
+
+def _one_of(*choices: str) -> Callable[[str], str]:
+    def read(text: str) -> str:
+        folded = {choice.lower(): choice for choice in choices}
+        if text.lower() not in folded:
+            raise ValueError(f"one of {', '.join(choices)}")
+        return folded[text.lower()]
+
+    return read
+
+
+def _whole(low: int, high: int) -> Callable[[str], int]:
+    def read(text: str) -> int:
+        if not text.lstrip("-").isdecimal() or not low <= int(text) <= high:
+            raise ValueError(f"a whole number from {low} to {high}")
+        return int(text)
+
+    return read
+
+
+def _seconds(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 < value <= 600:
+        raise ValueError("seconds, more than 0 and at most 600")
+    return value
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+def _path(text: str) -> Path:
+    return Path(text).expanduser()
+
+
+SETTINGS = (
+    Setting("host", "127.0.0.1", str, "address the HTTP front listens on", ("serve", "http")),
+    Setting("port", 18818, _whole(0, 65535), "its port (0: any free one)", ("serve", "http")),
+    Setting("allow_host", (), _names, "Host names beside the loopback ones, comma-separated", ("serve", "http")),
+    Setting("allow_origin", (), _names, "web origins whose pages may ask, comma-separated", ("serve", "http")),
+    Setting("timeout", 30.0, _seconds, "seconds an HTTP request may take", ("serve", "http")),
+    Setting("device", "NPU", _one_of("NPU", "CPU", "GPU"), "what the worker owns: NPU, CPU, GPU", ("serve", "worker")),
+    Setting("model", None, str, "hub id, local folder or file, or 'packaged'", ("serve", "worker")),
+    Setting("model_dir", None, _path, "folder of a ready model; wins over the model", ("serve", "worker")),
+    Setting("precision", "fp16", _one_of("fp16", "int8"), "the weights': fp16 or int8", ("serve", "worker", "pull")),
+    Setting(
+        "inference_precision",
+        "f32",
+        _one_of("f32", "bf16", "auto"),
+        "the arithmetic's on the CPU: f32, bf16, or auto for what OpenVINO chooses",
+        ("serve", "worker"),
+    ),
+    Setting("threads", 0, _whole(0, 1024), "cores the worker uses on the CPU (0: all)", ("serve", "worker")),
+    Setting(
+        "batch_ms", 100, _whole(1, 10_000), "device time a batch should take, ms", ("serve", "broker")
+    ),
+    Setting("cache", None, _path, "folder of models", ("serve", "worker", "pull")),
+    Setting(
+        "runtime_dir",
+        None,
+        _path,
+        "folder of the sockets",
+        ("serve", "broker", "worker", "http", "rerank", "status"),
+    ),
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The values in force. Folders that were not named are where the system's conventions put them."""
+
+    host: str
+    port: int
+    allow_host: tuple[str, ...]
+    allow_origin: tuple[str, ...]
+    timeout: float
+    device: str
+    model: str | None
+    model_dir: Path | None
+    precision: str
+    inference_precision: str
+    threads: int
+    batch_ms: int
+    cache: Path
+    runtime_dir: Path
+    requests_socket: Path
+
+
+def add_settings(parser: argparse.ArgumentParser, command: str) -> None:
+    """Give ``parser`` the flags of the settings that ``command`` takes."""
+    group = parser.add_argument_group("settings", "each is also an environment variable; the flag wins")
+    for setting in SETTINGS:
+        if command in setting.commands:
+            default = ", ".join(setting.default) if isinstance(setting.default, tuple) else setting.default
+            shown = "" if default in (None, "") else f" (default {default})"
+            group.add_argument(
+                setting.flag,
+                dest=f"setting_{setting.name}",
+                metavar=setting.name.rsplit("_", 1)[-1].upper(),
+                help=f"{setting.help}{shown} [{setting.variable}]".replace("%", "%%"),
+            )
+
+
+def read_settings(arguments: argparse.Namespace, environ: Mapping[str, str] | None = None) -> Settings:
+    """Return the settings in force: flags, else environment, else defaults. An empty variable is not set.
+
+    Raises:
+        SettingError: A value is not allowed; names the flag or variable and says what is.
+    """
+    environ = os.environ if environ is None else environ
+    values: dict[str, Any] = {}
+    for setting in SETTINGS:
+        given = getattr(arguments, f"setting_{setting.name}", None)
+        where, text = (setting.flag, given) if given is not None else (setting.variable, environ.get(setting.variable))
+        if text is None or text == "":
+            values[setting.name] = setting.default
+            continue
+        try:
+            values[setting.name] = setting.read(text)
+        except ValueError as error:
+            raise SettingError(f"{where} is {text!r}; it must be {error}") from None
+    if values["cache"] is None:
+        values["cache"] = _default_cache(environ)
+    named = values["runtime_dir"] is not None
+    values["runtime_dir"] = values["runtime_dir"] or runtime_dir(environ)
+    values["requests_socket"] = values["runtime_dir"] / "requests.sock" if named else find_requests_socket(environ)
+    return Settings(**values)
+
+
+def _default_cache(environ: Mapping[str, str]) -> Path:
+    """``openvino-reranker`` under ``$XDG_CACHE_HOME``, else under ``~/.cache``."""
+    base = environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path("~/.cache").expanduser()) / "openvino-reranker"
+
+
+def as_environment(settings: Settings) -> dict[str, str]:
+    """Return the settings as environment variables, for a process that shall have the same ones."""
+    environment = {}
+    for setting in SETTINGS:
+        value = getattr(settings, setting.name)
+        if value is not None and value != ():
+            environment[setting.variable] = ",".join(value) if isinstance(value, tuple) else str(value)
+    return environment
