@@ -371,7 +371,7 @@ class Broker:
         """Run each pair of a lost batch again, alone; a pair that was alone already has failed."""
         for entry in batch.entries:
             wanted = [(request, index) for request, index in entry if not request.done]
-            if not batch.alone:
+            if wanted and not batch.alone:
                 self.counters.retried_pairs += len(wanted)
                 self._waiting.retry_alone(wanted)
                 continue
@@ -456,7 +456,7 @@ class Broker:
         worker = self._worker
         while worker is not None and worker.pulls and self._waiting:
             alone = self._waiting.take_alone()
-            entries = [alone] if alone else self._waiting.take(self._pace.budget(), self._pace.cost)
+            entries = [alone] if alone is not None else self._waiting.take(self._pace.budget(), self._pace.cost)
             worker.pulls -= 1
             self._dispatch(worker, entries, alone=alone is not None, now=now)
         return self._flush()

@@ -36,7 +36,7 @@ class WorkerLink:
 
     def trouble(self, now: float) -> str | None:
         """Return why the worker must be given up, or None."""
-        if now - self.heard > SILENCE_S:
+        if now >= self.trouble_at():
             return f"nothing heard from the worker (pid {self.hello.pid}) for {SILENCE_S:g} s"
         if self.stalled_ms > STALL_S * 1000:
             return f"the device of the worker (pid {self.hello.pid}) has finished nothing for {STALL_S:g} s"

@@ -1,0 +1,126 @@
+"""The queue's parts, each by its law, over whatever hypothesis thinks of."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from openvino_reranker.broker.admission import Admission
+from openvino_reranker.broker.pace import Pace
+from openvino_reranker.broker.request import Request
+from openvino_reranker.broker.turns import QUANTUM, Turns
+from openvino_reranker.broker.waiting import Waiting
+from openvino_reranker.client.limits import Limits
+from openvino_reranker.client.protocol import Bucket
+
+lengths = st.lists(st.integers(4, 512), min_size=1, max_size=40)
+
+
+def make_request(lengths: list[int], caller: str = "a", name: bytes = b"1", same: bool = False) -> Request:
+    documents = [b"same" if same else b"%d" % place for place in range(len(lengths))]
+    return Request(b"peer", name, caller, False, name, documents, lengths, 0.0, 30.0, 1)
+
+
+@given(lengths, st.integers(1, 600))
+def test_take_nearest_takes_the_nearest(lengths: list[int], wanted: int) -> None:
+    request = make_request(lengths)
+    taken = request.take_nearest(wanted)
+    assert abs(lengths[taken] - wanted) == min(abs(length - wanted) for length in lengths)
+    assert len(request.waiting) == len(lengths) - 1
+
+
+@given(lengths)
+def test_a_request_gives_every_pair_once_longest_first(lengths: list[int]) -> None:
+    request = make_request(lengths)
+    first = request.take_nearest(None)
+    assert lengths[first] == max(lengths)
+    taken = [first] + [request.take_nearest(100) for _ in lengths[1:]]
+    assert sorted(taken) == list(range(len(lengths)))
+
+
+@given(st.lists(lengths, min_size=1, max_size=6), st.floats(10, 4000))
+def test_turns_give_every_pair_once_and_end_empty(requests: list[list[int]], room: float) -> None:
+    turns = Turns()
+    for number, each in enumerate(requests):
+        turns.add(make_request(each, caller=str(number % 3), name=b"%d" % number))
+    taken = []
+    while turns:
+        batch = list(turns.take(room, None, float))
+        assert batch
+        spent = sum(request.lengths[index] for request, index in batch)
+        assert spent <= room or len(batch) == 1
+        taken += [(request.id, index) for request, index in batch]
+    assert sorted(taken) == sorted((b"%d" % n, i) for n, each in enumerate(requests) for i in range(len(each)))
+    assert turns.callers == 0
+
+
+@given(st.integers(2, 6), st.integers(1, 20))
+def test_callers_with_enough_to_do_get_the_same_share(callers: int, length: int) -> None:
+    turns = Turns()
+    length *= 25
+    for number in range(callers):
+        turns.add(make_request([length] * 200, caller=str(number), name=b"%d" % number))
+    got = dict.fromkeys(map(str, range(callers)), 0)
+    for _ in range(20):
+        for request, _index in turns.take(1000, None, float):
+            got[request.caller] += length
+    # Deficit round-robin's bound: within one quantum and one pair of each other, whatever the batches.
+    assert max(got.values()) - min(got.values()) <= QUANTUM + length
+
+
+@given(st.lists(lengths, min_size=1, max_size=5), st.booleans(), st.sets(st.integers(0, 4)))
+def test_waiting_forgets_nothing_and_keeps_nothing(requests: list[list[int]], same: bool, removed: set[int]) -> None:
+    waiting = Waiting()
+    made = [make_request(each, str(number), b"q" if same else b"%d" % number, same) for number, each in enumerate(requests)]
+    for number, request in enumerate(made):
+        request.id = b"%d" % number
+        waiting.add(request)
+    for number in removed & set(range(len(made))):
+        assert waiting.remove(made[number]) == len(requests[number])
+    started = []
+    while waiting:
+        for entry in waiting.take(300, float):
+            started += [(request.id, index) for request, index in entry]
+    kept = [number for number in range(len(made)) if number not in removed]
+    assert sorted(started) == sorted((b"%d" % n, i) for n in kept for i in range(len(requests[n])))
+    assert not waiting._identical
+
+
+@given(st.lists(st.tuples(st.sampled_from("abc"), st.integers(1, 9), st.integers(1, 900)), max_size=60))
+def test_admission_never_goes_over_a_bound_and_returns_to_zero(asked: list[tuple[str, int, int]]) -> None:
+    limits = Limits(queued_pairs=30, caller_pairs=12, queued_bytes=4000, caller_bytes=2000)
+    admission = Admission(limits)
+    inside: list[tuple[str, int, int]] = []
+    for place, (caller, pairs, size) in enumerate(asked):
+        if admission.refusal(caller, pairs, size, 1000) is None:
+            admission.enter(caller, pairs, size)
+            inside.append((caller, pairs, size))
+        assert admission.pairs <= limits.queued_pairs
+        assert admission.bytes <= limits.queued_bytes
+        if place % 3 == 2 and inside:
+            admission.leave(*inside.pop(0))
+    for each in inside:
+        admission.leave(*each)
+    assert (admission.pairs, admission.bytes) == (0, 0)
+    assert not admission._caller_pairs
+    assert not admission._caller_bytes
+
+
+def test_a_row_costs_its_bucket_and_a_batch_aims_at_its_time() -> None:
+    pace = Pace(512, 8192, [Bucket(128, 128), Bucket(64, 80), Bucket(512, 600)], 100)
+    assert [pace.cost(tokens) for tokens in (4, 64, 65, 128, 129, 512)] == [80, 80, 128, 128, 600, 600]
+    assert Pace(512, 8192, [], 100).cost(77) == 77
+    for _ in range(50):
+        pace.observe(size=4000, tokens=1000, padded_tokens=3000, inference_ms=100)
+    assert abs(pace.budget() - 3000) < 1
+    for _ in range(50):
+        pace.observe(size=4000, tokens=1000, padded_tokens=1, inference_ms=100)
+    assert pace.budget() == 256
+
+
+def test_a_pairs_length_is_estimated_from_what_was_seen() -> None:
+    pace = Pace(512, 8192, [], 100)
+    for _ in range(60):
+        pace.observe(size=8000, tokens=1000, padded_tokens=1000, inference_ms=100)
+    assert abs(pace.length(800) - 103) <= 1
+    assert pace.length(1 << 20) == 512
+    assert pace.wait_ms(0) == 1000
+    assert pace.wait_ms(1_600_000) > 15_000

@@ -1,0 +1,282 @@
+"""A random world around the broker's core: callers, workers, faults and time, all from one seed.
+
+``python -m openvino_reranker.tests.broker.world SEED REQUESTS`` replays one world and prints what it saw.
+"""
+
+import heapq
+import random
+import sys
+from collections import Counter
+from dataclasses import dataclass
+from itertools import count
+
+from openvino_reranker.broker.actions import Action, ToClient, ToWorker
+from openvino_reranker.broker.core import Broker, Peer
+from openvino_reranker.broker.turns import QUANTUM
+from openvino_reranker.broker.waiting import BULK_EVERY
+from openvino_reranker.client.limits import Limits
+from openvino_reranker.client.protocol import (
+    Batch,
+    BatchFailed,
+    BatchResult,
+    Cancel,
+    Dismissed,
+    Progress,
+    Pull,
+    Refusal,
+    Rerank,
+    Scores,
+    WhoAreYou,
+    WorkerBye,
+    WorkerHello,
+    WorkerWelcome,
+)
+
+LIMITS = Limits(
+    documents=60, queued_pairs=300, caller_pairs=150, queued_bytes=60_000, caller_bytes=30_000, max_deadline_ms=60_000
+)
+POISON = b"poison"
+
+
+def logit(query: bytes, document: bytes) -> float:
+    return float((hash((query, document)) & 0xFFFF) - 0x8000)
+
+
+@dataclass(slots=True)
+class Asked:
+    """A request the world waits for: what must come back, and until when."""
+
+    query: bytes
+    documents: list[bytes]
+    deadline: float
+
+
+class World:
+    """Runs the core against random callers and a random worker, checking its laws after every step."""
+
+    def __init__(self, seed: int, requests: int) -> None:
+        self.random = random.Random(seed)
+        self.left = requests
+        self.now = 0.0
+        self.broker = Broker("e", 0.0, limits=LIMITS, batch_ms=50)
+        self.events: list[tuple[float, int, tuple[object, ...]]] = []
+        self.order = count()
+        self.ids = count(1)
+        self.worker_ids = count(1)
+        self.asked: dict[tuple[bytes, bytes], Asked] = {}
+        self.worker: bytes | None = None
+        self.alive: dict[bytes, str] = {}  # worker -> "well", "silent"
+        self.seen: Counter[str] = Counter()
+        self.batches_since_served: dict[str, int] = {}
+        self.texts = [b"t%d " % number * self.random.randint(1, 60) for number in range(40)]
+        self.peers = [Peer(b"p%d" % number, f"c{number % 5}", trusted=True) for number in range(8)]
+        self.bulk_callers = {"c4"}
+        self.load = self.random.choice((0.002, 0.01, 0.05))
+        self.faults = self.random.choice((0.0, 0.002, 0.02))
+        self.later(0.0, "ask")
+        self.later(self.random.uniform(0, 3), "worker")
+
+    def later(self, delay: float, *event: object) -> None:
+        heapq.heappush(self.events, (self.now + delay, next(self.order), event))
+
+    def run(self) -> Counter[str]:
+        while self.left or self.asked:
+            due = self.events[0][0] if self.events else float("inf")
+            wakeup = self.broker.next_wakeup()
+            if wakeup is not None and wakeup <= due:
+                self.now = max(self.now, wakeup)
+                self.take(self.broker.tick(self.now))
+            else:
+                self.now, _, event = heapq.heappop(self.events)
+                getattr(self, f"on_{event[0]}")(*event[1:])
+            self.check()
+        self.check_nothing_is_left()
+        return self.seen
+
+    # --- callers ------------------------------------------------------------------------------------
+
+    def on_ask(self) -> None:
+        if not self.left:
+            return
+        self.left -= 1
+        self.later(self.random.expovariate(1 / self.load), "ask")
+        peer = self.random.choice(self.peers)
+        many = self.random.random() < 0.05
+        documents = self.random.choices(self.texts, k=self.random.randint(10, 61) if many else self.random.randint(1, 4))
+        if self.random.random() < self.faults / 4:
+            documents.append(POISON)
+        query = self.random.choice((b"q1", b"q2", b"q3"))
+        deadline_ms = self.random.choice((50, 1000, 5000, None, 100_000))
+        message = Rerank(
+            b"%d" % next(self.ids), query, documents, deadline_ms, "bulk" if peer.caller in self.bulk_callers else "interactive"
+        )
+        allowed = min(deadline_ms or LIMITS.default_deadline_ms, LIMITS.max_deadline_ms) / 1000
+        self.asked[peer.identity, message.id] = Asked(query, documents, self.now + allowed)
+        self.take(self.broker.client_message(peer, message, self.now))
+        chance = self.random.random()
+        if chance < 0.02:
+            self.later(self.random.uniform(0, 0.5), "cancel", peer, message.id)
+        elif chance < 0.03 and (peer.identity, message.id) in self.asked:
+            self.take(self.broker.client_message(peer, message, self.now))  # asked again across a reconnect
+        elif chance < 0.032:
+            self.later(self.random.uniform(0, 0.5), "leave", peer)
+
+    def on_cancel(self, peer: Peer, request_id: bytes) -> None:
+        self.asked.pop((peer.identity, request_id), None)
+        self.take(self.broker.client_message(peer, Cancel(request_id), self.now))
+
+    def on_leave(self, peer: Peer) -> None:
+        for key in [key for key in self.asked if key[0] == peer.identity]:
+            del self.asked[key]
+        self.take(self.broker.client_gone(peer.identity, self.now))
+
+    # --- the worker ---------------------------------------------------------------------------------
+
+    def on_worker(self) -> None:
+        name = b"w%d" % next(self.worker_ids)
+        self.alive[name] = "well"
+        self.say(name, WorkerHello(1, "m", "CPU", "f32", 512, self.random.choice((300, 2000))))
+        self.later(1.0, "progress", name)
+
+    def say(self, name: bytes, message: object) -> None:
+        self.take(self.broker.worker_message(name, message, self.now))  # type: ignore[arg-type]
+
+    def on_progress(self, name: bytes) -> None:
+        if self.alive.get(name) == "well":
+            self.say(name, Progress(0))
+            self.later(1.0, "progress", name)
+
+    def on_done(self, name: bytes, batch: Batch) -> None:
+        if self.alive.get(name) != "well":
+            return
+        chance = self.random.random()
+        if any(document == POISON for _, document in batch.pairs) or chance < self.faults:
+            self.on_die(name)
+        elif chance < 2 * self.faults:
+            self.alive[name] = "silent"  # stopped, or stuck: the socket stays open
+            self.later(self.random.uniform(5, 20), "wake", name, batch)
+            self.later(self.random.uniform(1, 15), "worker")
+        elif chance < 3 * self.faults:
+            self.say(name, BatchFailed(batch.batch, "hiccup"))
+            self.say(name, Pull())
+        elif chance < 3.5 * self.faults:
+            self.say(name, WorkerBye())
+            del self.alive[name]
+            self.later(self.random.uniform(0, 2), "worker")
+        else:
+            self.say(name, self.result(batch))
+            self.say(name, Pull())
+
+    def result(self, batch: Batch) -> BatchResult:
+        logits = [logit(batch.queries[query], document) for query, document in batch.pairs]
+        tokens = [4 + len(document) // 4 for _, document in batch.pairs]
+        return BatchResult(batch.batch, logits, tokens, [], [], sum(tokens), 1, sum(tokens) / 10)
+
+    def on_die(self, name: bytes) -> None:
+        self.seen["deaths"] += 1
+        del self.alive[name]
+        self.take(self.broker.worker_gone(name, self.now))
+        self.later(self.random.uniform(0.1, 3), "worker")
+
+    def on_wake(self, name: bytes, batch: Batch) -> None:
+        """A worker given up comes back and answers what nobody expects any more."""
+        if self.alive.get(name) == "silent":
+            self.alive[name] = "well"
+            self.say(name, self.result(batch))
+
+    # --- what the core does -------------------------------------------------------------------------
+
+    def take(self, actions: list[Action]) -> None:
+        for action in actions:
+            if isinstance(action, ToClient):
+                self.answered(action)
+            elif isinstance(action, ToWorker):
+                self.told(action.worker, action.message)
+
+    def answered(self, action: ToClient) -> None:
+        message = action.message
+        assert isinstance(message, Scores | Refusal)
+        asked = self.asked.pop((action.peer, message.id), None)
+        assert asked is not None, f"{message.id!r} was answered twice, or after it was cancelled"
+        if isinstance(message, Scores):
+            self.seen["scores"] += 1
+            assert message.scores == [logit(asked.query, document) for document in asked.documents]
+            assert POISON not in asked.documents
+            assert self.now <= asked.deadline
+        else:
+            self.seen[message.code] += 1
+            if message.code == "overloaded":
+                assert (message.retry_after_ms or 0) >= 1000
+            if message.code == "failed":
+                assert self.faults > 0
+            if message.code == "deadline_exceeded":
+                assert self.now >= asked.deadline
+
+    def told(self, name: bytes, message: object) -> None:
+        match message:
+            case Batch():
+                assert self.alive.get(name) is not None, "a batch for a dead worker"
+                self.check_wanted(message)
+                if self.alive[name] == "well":
+                    self.later(0.001 + sum(len(document) for _, document in message.pairs) / 40_000, "done", name, message)
+            case WorkerWelcome():
+                self.say(name, Pull())
+                self.say(name, Pull())
+            case WhoAreYou():
+                self.say(name, WorkerHello(1, "m", "CPU", "f32", 512, 1000))
+            case Dismissed():
+                self.alive.pop(name, None)
+
+    # --- laws ---------------------------------------------------------------------------------------
+
+    def check_wanted(self, batch: Batch) -> None:
+        """Nothing runs that nobody waits for; and everybody who waits is served within the stated bound."""
+        self.seen["batches"] += 1
+        live = {(request.query, document) for request in self.broker._requests.values() for document in request.documents}
+        for query, document in batch.pairs:
+            assert (batch.queries[query], document) in live, "work for the dead"
+        served = {
+            request.caller
+            for flying in self.broker._worker.in_flight.values()  # type: ignore[union-attr]
+            for entry in flying.entries
+            for request, _ in entry
+        }
+        waiting = {request.caller for request in self.broker._requests.values() if request.waiting}
+        for caller in waiting - served:
+            self.batches_since_served[caller] = self.batches_since_served.get(caller, 0) + 1
+            assert self.batches_since_served[caller] <= starvation_bound(bulk=caller in self.bulk_callers), caller
+        for caller in served | (set(self.batches_since_served) - waiting):
+            self.batches_since_served.pop(caller, None)
+
+    def check(self) -> None:
+        admission = self.broker._admission
+        assert 0 <= admission.pairs <= LIMITS.queued_pairs
+        assert 0 <= admission.bytes <= LIMITS.queued_bytes
+        assert self.broker._requests.keys() == self.asked.keys()
+        assert len(self.broker._deadlines) <= 2 * len(self.asked) + 65
+
+    def check_nothing_is_left(self) -> None:
+        broker = self.broker
+        assert broker.idle
+        assert not broker._waiting
+        assert not broker._waiting._identical
+        assert (broker._admission.pairs, broker._admission.bytes) == (0, 0)
+        assert not broker._admission._caller_bytes
+        assert not broker._waiting._interactive._callers
+        assert not broker._waiting._bulk._callers
+
+
+def starvation_bound(*, bulk: bool) -> int:
+    """Return in how many batches in a row a caller with waiting pairs can go unserved.
+
+    Five callers: each takes at most a quantum and a pair per turn, in batches of at least 256 tokens. Pairs
+    that run alone (at most as many as two batches hold) go before all turns. Bulk has one batch in
+    ``BULK_EVERY`` to itself.
+    """
+    turns = 5 * (QUANTUM + 512) // 256 + 1
+    alone = 2 * LIMITS.queued_pairs
+    return alone + turns * (BULK_EVERY if bulk else 2)
+
+
+if __name__ == "__main__":
+    print(World(int(sys.argv[1]), int(sys.argv[2])).run())
