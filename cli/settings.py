@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..client.sockets import find_requests_socket, runtime_dir
+from ..npu_worker.model.cache_root import cache_root
 
 
 class SettingError(Exception):
@@ -167,17 +168,11 @@ def read_settings(arguments: argparse.Namespace, environ: Mapping[str, str] | No
         except ValueError as error:
             raise SettingError(f"{where} is {text!r}; it must be {error}") from None
     if values["cache"] is None:
-        values["cache"] = _default_cache(environ)
+        values["cache"] = cache_root(environ)
     named = values["runtime_dir"] is not None
     values["runtime_dir"] = values["runtime_dir"] or runtime_dir(environ)
     values["requests_socket"] = values["runtime_dir"] / "requests.sock" if named else find_requests_socket(environ)
     return Settings(**values)
-
-
-def _default_cache(environ: Mapping[str, str]) -> Path:
-    """``openvino-reranker`` under ``$XDG_CACHE_HOME``, else under ``~/.cache``."""
-    base = environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path("~/.cache").expanduser()) / "openvino-reranker"
 
 
 def as_environment(settings: Settings) -> dict[str, str]:

@@ -1,0 +1,43 @@
+"""``pull``: get a model and make it ready to be served."""
+
+import argparse
+import sys
+
+from .settings import Settings
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's own arguments."""
+    parser.add_argument(
+        "model",
+        metavar="MODEL",
+        nargs="?",
+        help="a hub id (org/name[@revision]), a folder or file with the model, or the word 'packaged'; "
+        "default: OPENVINO_RERANKER_MODEL, else cross-encoder/ms-marco-MiniLM-L6-v2, "
+        "or the packaged model where the hub cannot be reached",
+    )
+
+
+def run(arguments: argparse.Namespace, settings: Settings) -> int:
+    """Make the model ready and print where it is; return 0, 1 for an error, 130 after Ctrl-C."""
+    if settings.model_dir is not None:
+        _say(f"OPENVINO_RERANKER_MODEL_DIR names a ready model ({settings.model_dir}); there is nothing to pull")
+        return 0
+    # These need the extra [worker] and a second to load.
+    from ..npu_worker.model.errors import ModelError
+    from ..npu_worker.model.pull import pull
+
+    try:
+        ready = pull(settings.cache, arguments.model or settings.model, settings.precision, _say)
+    except ModelError as error:
+        print(f"openvino-reranker: {' '.join(str(error).split())}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("openvino-reranker: stopped; nothing was left behind", file=sys.stderr)
+        return 130
+    print(f"{ready.card.name}  {ready.card.precision}  {ready.size / 1e6:.0f} MB  {ready.folder}")
+    return 0
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)

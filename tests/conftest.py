@@ -1,0 +1,31 @@
+"""What all tests share: the packaged model, made ready once, and one service that serves it."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from openvino_reranker.npu_worker.model.pull import pull
+from openvino_reranker.npu_worker.model.store import ReadyModel
+from openvino_reranker.tests.processes import ROOT, RuntimeFolder, Service
+
+
+@pytest.fixture(scope="session")
+def packaged() -> ReadyModel:
+    """The packaged model, kept between runs."""
+    root = Path(os.environ.get("OPENVINO_RERANKER_TEST_CACHE") or ROOT / ".cache" / "models")
+    return pull(root, "packaged", "fp16", print)
+
+
+@pytest.fixture(scope="session")
+def service(packaged: ReadyModel) -> Iterator[Service]:
+    """One running service for all tests that leave it as they found it."""
+    with RuntimeFolder() as runtime, Service(runtime, packaged.folder) as running:
+        yield running
+
+
+@pytest.fixture
+def runtime() -> Iterator[Path]:
+    """A runtime folder of the test's own."""
+    with RuntimeFolder() as path:
+        yield path
