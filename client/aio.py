@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 
-from .connection import Connection
 from .documents import Document, encode_documents, encode_query
 from .errors import DeadlineExceeded, Unavailable
+from .lease import Lease
 from .protocol import RequestClass, Status
 from .ranking import Ranking, rank
 from .sockets import find_requests_socket
@@ -30,8 +30,7 @@ class AsyncReranker:
     ) -> None:
         self.socket = Path(socket) if socket is not None else find_requests_socket()
         self.priority: RequestClass = priority
-        self._name = name
-        self._connection: Connection | None = None
+        self._lease = Lease(self.socket, name)
 
     async def rerank(
         self, query: str, documents: Sequence[Document], top_k: int | None = None, timeout: float = 30.0
@@ -50,10 +49,14 @@ class AsyncReranker:
         top_k: int | None = None,
         timeout: float = 30.0,
         caller: str | None = None,
+        wire_id: bytes | None = None,
     ) -> Ranking:
-        """Rank texts that are checked and encoded already (``encode_query``, ``encode_documents``)."""
-        connection = self._connect()
-        request_id, answer = connection.rerank(query, texts, deadline_ms(timeout), self.priority, caller)
+        """Rank texts that are checked and encoded already (``encode_query``, ``encode_documents``).
+
+        ``wire_id``, at most 64 bytes and used once, is how the service's logs will call the request.
+        """
+        connection = self._lease.connection()
+        request_id, answer = connection.rerank(query, texts, deadline_ms(timeout), self.priority, caller, wire_id)
         try:
             scores = await asyncio.wait_for(asyncio.wrap_future(answer), timeout + GRACE_S)
         except TimeoutError:
@@ -67,15 +70,13 @@ class AsyncReranker:
     async def status(self, timeout: float = 5.0) -> Status:
         """Return the service's status. Raises ``Unavailable`` when no broker answers."""
         try:
-            return await asyncio.wait_for(asyncio.wrap_future(self._connect().status()), timeout)
+            return await asyncio.wait_for(asyncio.wrap_future(self._lease.connection().status()), timeout)
         except TimeoutError:
             raise Unavailable(f"no broker answered at {self.socket} within {timeout:g} s") from None
 
     async def close(self) -> None:
         """Give the connection back; the last user of it in the process closes it."""
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            await asyncio.to_thread(connection.release)
+        await asyncio.to_thread(self._lease.release)
 
     async def __aenter__(self) -> "AsyncReranker":
         return self
@@ -84,8 +85,3 @@ class AsyncReranker:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.close()
-
-    def _connect(self) -> Connection:
-        if self._connection is None or not self._connection.usable:
-            self._connection = Connection.shared(self.socket, self._name)
-        return self._connection

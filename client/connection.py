@@ -114,9 +114,10 @@ class Connection:
         deadline_ms: int,
         priority: RequestClass = "interactive",
         caller: str | None = None,
+        request_id: bytes | None = None,
     ) -> "tuple[bytes, Future[Scores]]":
-        """Send a request; return its id (for ``cancel``) and the future of its answer."""
-        request = Rerank(uuid.uuid4().bytes, query, documents, deadline_ms, priority, caller)
+        """Send a request; return its id (``request_id`` if given) for ``cancel``, and the future of its answer."""
+        request = Rerank(request_id or uuid.uuid4().bytes, query, documents, deadline_ms, priority, caller)
         return request.id, cast("Future[Scores]", self._send(request))
 
     def status(self) -> "Future[Status]":

@@ -8,9 +8,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import TypeVar
 
-from .connection import Connection
 from .documents import Document, encode_documents, encode_query
 from .errors import DeadlineExceeded, InvalidRequest, Unavailable
+from .lease import Lease
 from .limits import DEFAULT_LIMITS
 from .protocol import RequestClass, Status
 from .ranking import Ranking, rank
@@ -36,7 +36,7 @@ class Reranker:
     def __init__(self, socket: str | Path | None = None, *, priority: RequestClass = "interactive") -> None:
         self.socket = Path(socket) if socket is not None else find_requests_socket()
         self.priority: RequestClass = priority
-        self._connection: Connection | None = None
+        self._lease = Lease(self.socket, "client")
 
     def rerank(
         self, query: str, documents: Sequence[Document], top_k: int | None = None, timeout: float = 30.0
@@ -57,7 +57,7 @@ class Reranker:
         encoded = encode_query(query)
         texts, ids = encode_documents(documents)
         check_top_k(top_k)
-        connection = self._connect()
+        connection = self._lease.connection()
         request_id, answer = connection.rerank(encoded, texts, deadline_ms(timeout), self.priority)
         try:
             scores = wait_for(answer, timeout - (time.monotonic() - started))
@@ -73,15 +73,13 @@ class Reranker:
             Unavailable: No broker answered.
         """
         try:
-            return wait_for(self._connect().status(), timeout)
+            return wait_for(self._lease.connection().status(), timeout)
         except DeadlineExceeded:
             raise Unavailable(f"no broker answered at {self.socket} within {timeout:g} s") from None
 
     def close(self) -> None:
         """Give the connection back; the last user of it in the process closes it."""
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            connection.release()
+        self._lease.release()
 
     def __enter__(self) -> "Reranker":
         return self
@@ -90,11 +88,6 @@ class Reranker:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-
-    def _connect(self) -> Connection:
-        if self._connection is None or not self._connection.usable:
-            self._connection = Connection.shared(self.socket)
-        return self._connection
 
 
 def check_top_k(top_k: int | None) -> None:

@@ -1,0 +1,141 @@
+"""The program: help that teaches, settings from flags and environment, rankings in the shell."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from openvino_reranker import __version__
+from openvino_reranker.cli.main import make_parser
+from openvino_reranker.cli.rerank import read_documents
+from openvino_reranker.cli.settings import SETTINGS, SettingError, as_environment, read_settings
+from openvino_reranker.tests.processes import ROOT, Service, clean_environment, run_program
+
+
+@pytest.mark.parametrize("command", ["serve", "broker", "worker", "http", "pull", "rerank", "smoke", "status"])
+def test_every_command_explains_itself(command: str) -> None:
+    done = run_program(command, "--help")
+    assert done.returncode == 0
+    assert len(done.stdout) > 200
+    for setting in SETTINGS:
+        assert (f"[{setting.variable}]" in " ".join(done.stdout.split())) == (command in setting.commands), setting.flag
+
+
+def test_the_programs_own_help_and_version() -> None:
+    done = run_program("--help")
+    assert "openvino-reranker pull" in done.stdout
+    assert run_program("--version").stdout == f"openvino-reranker {__version__}\n"
+    assert run_program().returncode == 2
+    assert run_program("nonsense").returncode == 2
+
+
+def test_a_flag_wins_over_its_variable_and_a_variable_over_the_default() -> None:
+    parser = make_parser()
+    environment = {"OPENVINO_RERANKER_PORT": "7", "OPENVINO_RERANKER_DEVICE": "cpu", "OPENVINO_RERANKER_HOST": ""}
+    settings = read_settings(parser.parse_args(["serve", "--port", "9"]), environment)
+    assert (settings.port, settings.device, settings.host) == (9, "CPU", "127.0.0.1")
+    assert read_settings(parser.parse_args(["serve"]), {}).device == "NPU"
+    assert read_settings(parser.parse_args(["serve"]), {}).port == 18818
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("PORT", "65536"),
+        ("PORT", "http"),
+        ("DEVICE", "AUTO"),
+        ("DEVICE", "TPU"),
+        ("PRECISION", "fp32"),
+        ("INFERENCE_PRECISION", "f16"),
+        ("TIMEOUT", "0"),
+        ("TIMEOUT", "soon"),
+        ("THREADS", "-1"),
+        ("BATCH_MS", "0"),
+    ],
+)
+def test_a_bad_setting_is_named_with_what_is_allowed(variable: str, value: str) -> None:
+    name = f"OPENVINO_RERANKER_{variable}"
+    with pytest.raises(SettingError, match=f"{name} is '{value}'; it must be"):
+        read_settings(make_parser().parse_args(["serve"]), {name: value})
+    done = run_program("serve", **{name: value})
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"openvino-reranker: {name} is")
+
+
+def test_settings_survive_the_way_through_the_environment() -> None:
+    parser = make_parser()
+    flags = [
+        "serve",
+        "--allow-host",
+        "box,other",
+        "--timeout",
+        "2.5",
+        "--device",
+        "GPU",
+        "--cache",
+        "/c",
+        "--threads=3",
+    ]
+    settings = read_settings(parser.parse_args(flags), {"XDG_RUNTIME_DIR": "/run/user/7"})
+    again = read_settings(parser.parse_args(["serve"]), as_environment(settings))
+    assert again == settings
+    assert again.allow_host == ("box", "other")
+
+
+def test_spec_lists_every_setting_with_its_default() -> None:
+    spec = (ROOT / "SPEC.md").read_text()
+    for setting in SETTINGS:
+        row = re.search(rf"^\| `{setting.variable}` \| `{setting.flag}` \|.*$", spec, re.MULTILINE)
+        assert row is not None, setting.variable
+        assert setting.help in row[0], setting.variable
+        if setting.default not in (None, ()):
+            assert (
+                f"`{setting.default:g}`" in row[0]
+                if isinstance(setting.default, float)
+                else f"`{setting.default}`" in row[0]
+            )
+
+
+def test_documents_are_read_a_line_each() -> None:
+    lines = ["plain text\n", "\n", '{"id": "a", "text": "b"}\n', '"quoted"\n', "{not json\n", "[1, 2]\n"]
+    assert read_documents(lines) == ["plain text", {"id": "a", "text": "b"}, "quoted", "{not json", "[1, 2]"]
+
+
+def rank(service: Service, *arguments: str, text: str | None = None) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [sys.executable, "-m", "openvino_reranker", "rerank", "--runtime-dir", str(service.runtime), *arguments],
+        env=clean_environment(),
+        input=text,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def test_rerank_prints_a_table_or_json(service: Service, tmp_path: Path) -> None:
+    table = rank(service, "what is bread?", "the sky", "bread is baked dough", "--top-k", "1")
+    assert table.returncode == 0, table.stderr
+    assert re.search(r"1 +-?\d+\.\d{3} +[01]\.\d{4}  bread is baked dough\n", table.stdout)
+    assert "the sky" not in table.stdout
+    file = tmp_path / "documents.jsonl"
+    file.write_text('{"id": "s", "text": "the sky"}\n{"id": "b", "text": "bread is baked dough"}\n')
+    found = json.loads(rank(service, "what is bread?", "--file", str(file), "--json").stdout)
+    assert [result["id"] for result in found["results"]] == ["b", "s"]
+    assert found["device"] == "CPU"
+    piped = rank(service, "what is bread?", text="the sky\nbread is baked dough\n")
+    assert piped.stdout.index("bread is baked dough") < piped.stdout.index("the sky")
+
+
+def test_rerank_explains_what_is_wrong(service: Service, runtime: Path) -> None:
+    assert "documents is empty" in rank(service, "q", text="").stderr
+    assert "not both" in rank(service, "q", "d", "--file", "x").stderr
+    missing = rank(service, "q", "--file", "/no/such/file")
+    assert missing.returncode == 1
+    assert "/no/such/file" in missing.stderr
+    away = run_program("rerank", "q", "d", "--runtime-dir", str(runtime))
+    assert away.returncode == 1
+    assert away.stderr.count("\n") == 1
+    assert "openvino-reranker serve" in away.stderr
