@@ -214,6 +214,11 @@ class Broker:
             self._finish(request, Unavailable("the service was stopped before this request was done"), now)
         return self._flush()
 
+    def requests_in(self, batch: int) -> list[bytes]:
+        """Return the ids of the requests that a batch in flight serves."""
+        found = self._worker.in_flight.get(batch) if self._worker else None
+        return list({request.id: None for entry in found.entries for request, _ in entry}) if found else []
+
     def ready(self, now: float) -> tuple[bool, str]:
         """Return whether a request would be accepted and run now, and in words why or why not."""
         if self._draining:
@@ -452,9 +457,14 @@ class Broker:
     # --- assignment -----------------------------------------------------------------------------------
 
     def _assign(self, now: float) -> list[Action]:
-        """Answer pulls as long as there are pulls and pairs."""
+        """Answer pulls as long as there are pulls and pairs.
+
+        A pair that runs alone is the only thing the worker holds: else its death would be blamed on others.
+        """
         worker = self._worker
-        while worker is not None and worker.pulls and self._waiting:
+        while worker is not None and worker.pulls and self._waiting and not worker.holds_one_alone:
+            if self._waiting.some_alone and worker.in_flight:
+                break
             alone = self._waiting.take_alone()
             entries = [alone] if alone is not None else self._waiting.take(self._pace.budget(), self._pace.cost)
             worker.pulls -= 1

@@ -38,6 +38,11 @@ class Waiting:
         """How many callers wait for a turn."""
         return self._interactive.callers + self._bulk.callers
 
+    @property
+    def some_alone(self) -> bool:
+        """Whether a pair waits to be run alone."""
+        return bool(self._alone)
+
     def add(self, request: Request) -> None:
         """Let all pairs of a new request wait."""
         self._turns(request).add(request)

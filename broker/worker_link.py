@@ -7,8 +7,9 @@ from .waiting import Entry
 
 #: Nothing heard for so long: it is stopped or gone, s. It speaks at least once a second.
 SILENCE_S = 10.0
-#: Its loop runs, but the device has finished nothing for so long: it is stuck in the driver, s.
-STALL_S = 60.0
+#: Its loop runs, but the device has finished nothing for so long: it is stuck in the driver, s. (A run on a slow
+#: CPU takes a second or two.)
+STALL_S = 20.0
 
 
 @dataclass(slots=True)
@@ -29,6 +30,11 @@ class WorkerLink:
     pulls: int = 0
     stalled_ms: float = 0.0
     in_flight: dict[int, InFlight] = field(default_factory=dict)
+
+    @property
+    def holds_one_alone(self) -> bool:
+        """Whether it holds a pair that must run alone."""
+        return any(batch.alone for batch in self.in_flight.values())
 
     def note_progress(self, message: Progress) -> None:
         """Note for how long the device has finished nothing."""

@@ -20,7 +20,6 @@ from openvino_reranker.client.protocol import (
     WorkerBye,
     WorkerState,
 )
-
 from openvino_reranker.tests.broker.bench import Bench, logit
 
 
@@ -192,6 +191,25 @@ def test_a_pair_that_is_lost_alone_fails_and_takes_nobody_with_it() -> None:
     assert bench.refusal(b"bad").code == "failed"
     assert "documents[0]" in bench.refusal(b"bad").message
     assert bench.scores(b"good") == [logit(b"query", b"fine")]
+
+
+def test_a_pair_that_runs_alone_is_all_that_the_worker_holds() -> None:
+    bench = Bench()
+    bench.hello()
+    bench.ask(b"1", [b"a", b"b"])
+    bench.pull()
+    bench.ask(b"2", [b"c"])
+    assert bench.pull() is not None
+    bench.take(bench.broker.worker_gone(b"worker", bench.now))
+    bench.hello(b"second")
+    for _ in range(3):
+        batch = bench.pull(b"second")
+        assert batch is not None
+        assert len(batch.pairs) == 1
+        assert bench.pull(b"second") is None  # the second pull waits until the first is answered
+        bench.answer(batch, b"second")
+    assert bench.scores(b"1")
+    assert bench.scores(b"2")
 
 
 def test_a_batch_that_failed_on_a_living_worker_is_retried_alone() -> None:

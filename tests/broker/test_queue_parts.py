@@ -2,7 +2,6 @@
 
 from hypothesis import given
 from hypothesis import strategies as st
-
 from openvino_reranker.broker.admission import Admission
 from openvino_reranker.broker.pace import Pace
 from openvino_reranker.broker.request import Request
@@ -69,7 +68,9 @@ def test_callers_with_enough_to_do_get_the_same_share(callers: int, length: int)
 @given(st.lists(lengths, min_size=1, max_size=5), st.booleans(), st.sets(st.integers(0, 4)))
 def test_waiting_forgets_nothing_and_keeps_nothing(requests: list[list[int]], same: bool, removed: set[int]) -> None:
     waiting = Waiting()
-    made = [make_request(each, str(number), b"q" if same else b"%d" % number, same) for number, each in enumerate(requests)]
+    made = [
+        make_request(each, str(number), b"q" if same else b"%d" % number, same) for number, each in enumerate(requests)
+    ]
     for number, request in enumerate(made):
         request.id = b"%d" % number
         waiting.add(request)

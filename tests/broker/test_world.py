@@ -8,7 +8,6 @@ from concurrent.futures import ProcessPoolExecutor
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
 from openvino_reranker.tests.broker.world import World
 
 WORLDS = 100

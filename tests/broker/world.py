@@ -102,13 +102,19 @@ class World:
         self.later(self.random.expovariate(1 / self.load), "ask")
         peer = self.random.choice(self.peers)
         many = self.random.random() < 0.05
-        documents = self.random.choices(self.texts, k=self.random.randint(10, 61) if many else self.random.randint(1, 4))
+        documents = self.random.choices(
+            self.texts, k=self.random.randint(10, 61) if many else self.random.randint(1, 4)
+        )
         if self.random.random() < self.faults / 4:
             documents.append(POISON)
         query = self.random.choice((b"q1", b"q2", b"q3"))
         deadline_ms = self.random.choice((50, 1000, 5000, None, 100_000))
         message = Rerank(
-            b"%d" % next(self.ids), query, documents, deadline_ms, "bulk" if peer.caller in self.bulk_callers else "interactive"
+            b"%d" % next(self.ids),
+            query,
+            documents,
+            deadline_ms,
+            "bulk" if peer.caller in self.bulk_callers else "interactive",
         )
         allowed = min(deadline_ms or LIMITS.default_deadline_ms, LIMITS.max_deadline_ms) / 1000
         self.asked[peer.identity, message.id] = Asked(query, documents, self.now + allowed)
@@ -218,7 +224,9 @@ class World:
                 assert self.alive.get(name) is not None, "a batch for a dead worker"
                 self.check_wanted(message)
                 if self.alive[name] == "well":
-                    self.later(0.001 + sum(len(document) for _, document in message.pairs) / 40_000, "done", name, message)
+                    self.later(
+                        0.001 + sum(len(document) for _, document in message.pairs) / 40_000, "done", name, message
+                    )
             case WorkerWelcome():
                 self.say(name, Pull())
                 self.say(name, Pull())
@@ -232,15 +240,14 @@ class World:
     def check_wanted(self, batch: Batch) -> None:
         """Nothing runs that nobody waits for; and everybody who waits is served within the stated bound."""
         self.seen["batches"] += 1
-        live = {(request.query, document) for request in self.broker._requests.values() for document in request.documents}
+        flying = self.broker._worker.in_flight  # type: ignore[union-attr]
+        assert len(flying) == 1 or not any(each.alone for each in flying.values()), "not alone"
+        live = {
+            (request.query, document) for request in self.broker._requests.values() for document in request.documents
+        }
         for query, document in batch.pairs:
             assert (batch.queries[query], document) in live, "work for the dead"
-        served = {
-            request.caller
-            for flying in self.broker._worker.in_flight.values()  # type: ignore[union-attr]
-            for entry in flying.entries
-            for request, _ in entry
-        }
+        served = {request.caller for each in flying.values() for entry in each.entries for request, _ in entry}
         waiting = {request.caller for request in self.broker._requests.values() if request.waiting}
         for caller in waiting - served:
             self.batches_since_served[caller] = self.batches_since_served.get(caller, 0) + 1

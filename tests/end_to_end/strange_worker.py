@@ -1,0 +1,48 @@
+"""A worker process with a fault to order: ``python -m ... RUNTIME MODEL FAULT``.
+
+``poison``: dies on a passage that holds POISON, as a driver that crashes would take it along.
+``hang``: the device takes runs and finishes none.
+``nan``: the device answers what is no number.
+``plain``: no fault, and no lock on the device, so that there can be two.
+"""
+
+import logging
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from openvino_reranker.client.protocol import Batch
+from openvino_reranker.npu_worker import job, loop
+from openvino_reranker.npu_worker.device import Finished
+from openvino_reranker.npu_worker.engine import Engine
+
+
+def main(runtime: Path, model: Path, fault: str) -> None:
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    engine = Engine.open(model, "CPU")
+    device: Any = engine.device
+    match fault:
+        case "poison":
+            encode = job.Job._encode
+
+            def die_of_poison(self: job.Job, batch: Batch, *arguments: Any) -> None:
+                if any(b"POISON" in passage for _, passage in batch.pairs):
+                    os.kill(os.getpid(), signal.SIGKILL)
+                encode(self, batch, *arguments)
+
+            job.Job._encode = die_of_poison  # type: ignore[method-assign]
+        case "hang":
+            device.collect = list
+        case "nan":
+            collect = device.collect
+            device.collect = lambda: [
+                Finished(each.run, np.full(len(each.run.rows), np.nan, np.float32), each.ended) for each in collect()
+            ]
+    loop.WorkerLoop(device, engine.tokenizer, engine.model.card.name, runtime / "workers.sock").run()
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3])

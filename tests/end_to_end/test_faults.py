@@ -1,0 +1,324 @@
+"""Faults, in real processes with the real model: what a caller sees of each is in SPEC.md, section "Faults"."""
+
+import os
+import resource
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+import zmq
+from openvino_reranker.broker.worker_link import SILENCE_S, STALL_S
+from openvino_reranker.client import Failed, Ranking, Reranker, Unavailable
+from openvino_reranker.client.protocol import MAGIC, Rerank, encode
+from openvino_reranker.npu_worker.model.store import ReadyModel
+from openvino_reranker.tests.processes import ROOT, Program, Service, clean_environment
+
+QUESTION = "How many people live in Berlin?"
+PASSAGES = [
+    "Berlin is well known for its museums.",
+    "Berlin had a population of 3,520,031 registered inhabitants in an area of 891.82 square kilometers.",
+]
+
+
+def check(ranking: Ranking) -> None:
+    assert ranking.order == [1, 0]
+    assert [hit.score for hit in ranking.hits] == pytest.approx([9.0859, -3.9330], abs=0.002)
+
+
+@contextmanager
+def strange_worker(runtime: Path, model: ReadyModel, fault: str) -> Iterator["subprocess.Popen[bytes]"]:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "openvino_reranker.tests.end_to_end.strange_worker", runtime, model.folder, fault],
+        env=clean_environment(),
+    )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+@contextmanager
+def kept_worker(runtime: Path, model: ReadyModel, fault: str) -> Iterator[list[int]]:
+    """A worker that is started again whenever it dies; yields the pids so far."""
+    pids: list[int] = []
+    stop = threading.Event()
+
+    def keep() -> None:
+        while not stop.is_set():
+            with strange_worker(runtime, model, fault) as worker:
+                pids.append(worker.pid)
+                while worker.poll() is None and not stop.is_set():
+                    time.sleep(0.02)
+
+    keeper = threading.Thread(target=keep)
+    keeper.start()
+    try:
+        yield pids
+    finally:
+        stop.set()
+        keeper.join()
+
+
+@contextmanager
+def broker(runtime: Path) -> Iterator[Program]:
+    with Program("broker", OPENVINO_RERANKER_RUNTIME_DIR=str(runtime)) as program:
+        program.wait_for_line("listening on")
+        yield program
+        program.process.kill()  # nothing is left to drain for
+
+
+@contextmanager
+def callers(socket_path: Path, count: int) -> Iterator[list[Ranking | Exception]]:
+    """Callers that ask without pause until left; every answer they got, right or wrong."""
+    answers: list[Ranking | Exception] = []
+    stop = threading.Event()
+
+    def call() -> None:
+        with Reranker(socket_path) as reranker:
+            while not stop.is_set():
+                try:
+                    answers.append(reranker.rerank(QUESTION, PASSAGES, timeout=30))
+                except Exception as error:
+                    answers.append(error)
+
+    with ThreadPoolExecutor(count) as pool:
+        running = [pool.submit(call) for _ in range(count)]
+        try:
+            yield answers
+        finally:
+            stop.set()
+        for each in running:
+            each.result()
+
+
+def wait_for_more(answers: list[Ranking | Exception], more: int, timeout: float = 60) -> None:
+    wanted, deadline = len(answers) + more, time.monotonic() + timeout
+    while len(answers) < wanted:
+        assert time.monotonic() < deadline, answers
+        time.sleep(0.01)
+
+
+def test_a_killed_worker_is_started_again_and_no_request_is_lost(runtime: Path, packaged: ReadyModel) -> None:
+    with Service(runtime, packaged.folder) as service, callers(service.socket, 4) as answers:
+        for _ in range(2):
+            wait_for_more(answers, 5)
+            pid = service.wait_until_ready().worker.pid
+            assert pid is not None
+            os.kill(pid, signal.SIGKILL)
+            wait_for_more(answers, 8)
+    for answer in answers:
+        assert isinstance(answer, Ranking), answer
+        check(answer)
+
+
+def test_a_killed_broker_is_started_again_and_no_request_is_lost(runtime: Path, packaged: ReadyModel) -> None:
+    with Service(runtime, packaged.folder) as service, callers(service.socket, 4) as answers:
+        wait_for_more(answers, 5)
+        os.kill(service.status().pid, signal.SIGKILL)
+        wait_for_more(answers, 20)
+    for answer in answers:
+        assert isinstance(answer, Ranking), answer
+        check(answer)
+
+
+def test_a_killed_front_is_started_again_on_the_same_port(runtime: Path, packaged: ReadyModel) -> None:
+    with Service(runtime, packaged.folder) as service:
+        pid = httpx.get(service.url + "/readyz").json()["pids"]["http"]
+        os.kill(pid, signal.SIGKILL)
+        deadline = time.monotonic() + 20
+        while True:
+            try:  # the port stays open: a request made meanwhile waits in its backlog
+                found = httpx.get(service.url + "/readyz", timeout=20).json()
+            except httpx.TransportError:
+                found = {}
+            if found.get("pids", {}).get("http") not in (None, pid):
+                break
+            assert time.monotonic() < deadline
+        assert service.post({"query": QUESTION, "documents": PASSAGES}).status_code == 200
+
+
+def test_a_stopped_worker_is_given_up_and_its_pairs_run_elsewhere(runtime: Path, packaged: ReadyModel) -> None:
+    with (
+        broker(runtime),
+        strange_worker(runtime, packaged, "plain") as first,
+        Reranker(runtime / "requests.sock") as reranker,
+        ThreadPoolExecutor(1) as pool,
+    ):
+        check(reranker.rerank(QUESTION, PASSAGES))
+        first.send_signal(signal.SIGSTOP)
+        started = time.monotonic()
+        asked = pool.submit(reranker.rerank, QUESTION, PASSAGES, None, 60.0)
+        while reranker.status().worker.state != "absent":
+            time.sleep(0.1)
+        assert time.monotonic() - started == pytest.approx(SILENCE_S, abs=3)
+        with strange_worker(runtime, packaged, "plain"):
+            check(asked.result())
+            first.send_signal(signal.SIGCONT)
+            # It comes back, answers what nobody waits for, and says hello again: the newest worker has the place.
+            check(reranker.rerank(QUESTION, PASSAGES))
+            assert reranker.status().ready
+
+
+def test_a_worker_stuck_in_its_device_is_given_up(runtime: Path, packaged: ReadyModel) -> None:
+    with broker(runtime) as program, Reranker(runtime / "requests.sock") as reranker, ThreadPoolExecutor(1) as pool:
+        with strange_worker(runtime, packaged, "hang"):
+            asked = pool.submit(reranker.rerank, QUESTION, PASSAGES, None, 90.0)
+            program.wait_for_line("has finished nothing", timeout=STALL_S + 20)
+        with strange_worker(runtime, packaged, "plain"):
+            check(asked.result())
+
+
+def test_of_two_workers_the_newer_serves_and_the_older_leaves(runtime: Path, packaged: ReadyModel) -> None:
+    with (
+        broker(runtime),
+        strange_worker(runtime, packaged, "plain") as older,
+        Reranker(runtime / "requests.sock") as reranker,
+    ):
+        check(reranker.rerank(QUESTION, PASSAGES))
+        with strange_worker(runtime, packaged, "plain") as newer:
+            assert older.wait(30) != 0
+            check(reranker.rerank(QUESTION, PASSAGES))
+            assert reranker.status().worker.pid == newer.pid
+
+
+def test_a_pair_that_kills_the_worker_fails_alone(runtime: Path, packaged: ReadyModel) -> None:
+    with (
+        broker(runtime),
+        kept_worker(runtime, packaged, "poison") as workers,
+        Reranker(runtime / "requests.sock") as reranker,
+        ThreadPoolExecutor(2) as pool,
+    ):
+        check(reranker.rerank(QUESTION, PASSAGES))
+        good = [pool.submit(reranker.rerank, QUESTION, [*PASSAGES, f"number {n}"], 2, 60.0) for n in range(2)]
+        with pytest.raises(Failed, match=r"documents\[1\] failed on the device twice"):
+            reranker.rerank(QUESTION, ["harmless", "this is POISON"], timeout=60)
+        for each in good:
+            assert each.result().order[0] == 1
+        check(reranker.rerank(QUESTION, PASSAGES, timeout=60))
+        assert len(workers) == 3  # the batch died, the pair died alone, the third serves
+
+
+def test_a_worker_that_dies_again_and_again_is_said_to(runtime: Path, packaged: ReadyModel) -> None:
+    with (
+        broker(runtime),
+        kept_worker(runtime, packaged, "poison"),
+        Reranker(runtime / "requests.sock") as reranker,
+        ThreadPoolExecutor(3) as pool,
+    ):
+        asked = [pool.submit(reranker.rerank, QUESTION, [f"POISON {n}"], None, 25.0) for n in range(3)]
+        while "in a row" not in reranker.status().reason:
+            time.sleep(0.02)
+        with pytest.raises(Unavailable, match="3 times in a row without finishing a batch"):
+            reranker.rerank(QUESTION, PASSAGES)
+        for each in asked:
+            with pytest.raises((Failed, Unavailable)):
+                each.result()
+
+
+def test_logits_that_are_no_numbers_are_never_scores(runtime: Path, packaged: ReadyModel) -> None:
+    with broker(runtime), Reranker(runtime / "requests.sock") as reranker:
+        try:
+            with strange_worker(runtime, packaged, "nan"):
+                ranking = reranker.rerank(QUESTION, PASSAGES, timeout=8)
+        except (Failed, Unavailable):
+            return
+        raise AssertionError(ranking)
+
+
+def test_garbage_on_either_socket_disturbs_nobody(runtime: Path, packaged: ReadyModel) -> None:
+    with Service(runtime, packaged.folder) as service:
+        worker = service.status().worker.pid
+        for name in ("requests.sock", "workers.sock"):
+            with socket.socket(socket.AF_UNIX) as raw:
+                raw.connect(str(runtime / name))
+                raw.sendall(os.urandom(10_000))
+            context = zmq.Context()
+            with context.socket(zmq.DEALER) as dealer:
+                dealer.setsockopt(zmq.LINGER, 1000)
+                dealer.connect(f"ipc://{runtime / name}")
+                for frames in ([b""], [b"x"] * 40, [MAGIC, os.urandom(500)], [MAGIC, b"\x80"], [os.urandom(1 << 20)]):
+                    dealer.send_multipart(frames)
+            context.term()
+        with Reranker(service.socket) as reranker:
+            check(reranker.rerank(QUESTION, PASSAGES))
+            status = reranker.status()
+        assert status.worker.pid == worker
+        assert status.counters["refused_invalid"] >= 5
+
+
+def test_a_frame_over_the_limit_cuts_only_its_own_connection(service: Service) -> None:
+    context = zmq.Context()
+    with context.socket(zmq.DEALER) as dealer:
+        dealer.setsockopt(zmq.LINGER, 1000)
+        dealer.connect(f"ipc://{service.socket}")
+        dealer.send_multipart([MAGIC, bytes(65 << 20)])
+        assert dealer.poll(300) == 0
+    context.term()
+    with Reranker(service.socket) as reranker:
+        check(reranker.rerank(QUESTION, PASSAGES))
+
+
+def test_a_peer_that_never_reads_its_answers_is_dropped(runtime: Path) -> None:
+    """Its answers fill its queue at the broker; then it is forgotten, and everybody else is served."""
+    with broker(runtime), Reranker(runtime / "requests.sock") as reranker:
+        context = zmq.Context()
+        with context.socket(zmq.DEALER) as dealer:
+            dealer.setsockopt(zmq.LINGER, 0)
+            dealer.setsockopt(zmq.RCVHWM, 1)
+            dealer.setsockopt(zmq.SNDHWM, 0)
+            dealer.connect(f"ipc://{runtime / 'requests.sock'}")
+            refused = [encode(Rerank(b"%d" % number, b"", [b"no query"])) for number in range(60_000)]
+            for frames in refused:
+                dealer.send_multipart(frames)
+            before = reranker.status()
+            deadline = time.monotonic() + 60
+            while reranker.status().counters["refused_invalid"] < len(refused):
+                assert time.monotonic() < deadline
+                time.sleep(0.05)
+            assert reranker.status().epoch == before.epoch
+        context.term()
+
+
+def test_a_broker_out_of_descriptors_dies_and_the_next_one_serves(runtime: Path) -> None:
+    """libzmq aborts when accept() finds no descriptor; a supervisor starts the broker again."""
+    environment = clean_environment(OPENVINO_RERANKER_RUNTIME_DIR=str(runtime))
+    path = runtime / "requests.sock"
+    process = subprocess.Popen(
+        [sys.executable, "-m", "openvino_reranker", "broker"],
+        env=environment,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64)),
+        stderr=subprocess.DEVNULL,
+        cwd=ROOT,
+    )
+    greedy: list[socket.socket] = []
+    try:
+        while not path.exists():
+            time.sleep(0.02)
+        while process.poll() is None and len(greedy) < 200:
+            connection = socket.socket(socket.AF_UNIX)
+            connection.settimeout(1)
+            try:
+                connection.connect(str(path))
+            except OSError:
+                connection.close()
+                time.sleep(0.05)
+                continue
+            greedy.append(connection)
+        assert process.wait(20) == -signal.SIGABRT
+    finally:
+        process.kill()
+        process.wait()
+        for connection in greedy:
+            connection.close()
+    with broker(runtime), Reranker(path) as reranker:
+        assert reranker.status().reason.startswith("no worker is ready")
