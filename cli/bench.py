@@ -1,0 +1,132 @@
+"""``bench``: load on a running service, and what it did with it."""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from ..client.errors import RerankError
+from ..client.sockets import REQUESTS_SOCKET
+from ..load.report import rss_mb, summarise, table
+from ..load.run import Group, Seen, run_load
+from ..load.target import Caller, Target
+from .components import find_model
+from .settings import Settings
+
+EXAMPLES = """examples:
+  openvino-reranker bench                                     8 callers of 20 passages, over the socket
+  openvino-reranker bench --url http://127.0.0.1:18818        the same over HTTP
+  openvino-reranker bench --mix 1x5 --mix 1x1000:bulk         a person beside a bulk job
+  openvino-reranker bench --ceiling                           how near is that to the device alone?
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's own arguments."""
+    target = parser.add_mutually_exclusive_group()
+    target.add_argument("--url", help="the HTTP front; the broker's socket if not given")
+    target.add_argument("--socket", type=Path, metavar="PATH", help="the broker's requests.sock")
+    parser.add_argument(
+        "--mix",
+        action="append",
+        type=_group,
+        metavar="CxP",
+        help="C callers that send P passages a request, ':bulk' behind it for bulk work; repeat for more (default 8x20)",
+    )
+    parser.add_argument("--requests", type=int, default=10, metavar="N", help="requests of each caller (default 10)")
+    parser.add_argument("--ceiling", action="store_true", help="also run the same pairs through the engine alone")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+
+
+def run(arguments: argparse.Namespace, settings: Settings) -> int:
+    """Run the load and print what it showed; 0 if every request was answered with scores."""
+    groups: list[Group] = arguments.mix or [Group(8, 20)]
+    socket = None if arguments.url else arguments.socket or settings.runtime_dir / REQUESTS_SOCKET
+    target = Target(arguments.url.rstrip("/") if arguments.url else None, socket)
+    caller = Caller(target)
+    try:
+        report = _bench(caller, target, groups, arguments, settings)
+    except (RerankError, ValueError) as error:
+        print(f"openvino-reranker: {error}", file=sys.stderr)
+        return 1
+    finally:
+        caller.close()
+    print(json.dumps(report, indent=2) if arguments.json else table(report))
+    return 1 if report["errors"] else 0
+
+
+def _bench(
+    caller: Caller, target: Target, groups: list[Group], arguments: argparse.Namespace, settings: Settings
+) -> dict[str, Any]:
+    before = caller.status()
+    worker = before["worker"]
+    measure_ceiling = _ceiling(worker, groups, arguments.requests, settings) if arguments.ceiling else None
+    # Before and after the load: the machine's own speed drifts, and the first pass prepares the kernels.
+    ceilings = [measure_ceiling()] if measure_ceiling else []
+    memory_before = rss_mb(before["pids"])
+    seen: list[Seen] = []
+    bar = _Bar(sum(group.callers for group in groups) * arguments.requests)
+    before = caller.status()
+
+    def on_answer(answer: Seen) -> None:
+        seen.append(answer)
+        bar.show(len(seen))
+
+    seconds = run_load(target, groups, arguments.requests, on_answer)
+    bar.clear()
+    after = caller.status()
+    report = {
+        "target": str(target),
+        "model": worker["model"],
+        "device": worker["device"],
+        "precision": worker["precision"],
+        **summarise(groups, seen, seconds, before, after),
+        "rss_mb_before": memory_before,
+        "rss_mb_after": rss_mb(after["pids"]),
+    }
+    if measure_ceiling:
+        ceilings.append(measure_ceiling())
+        best = max(ceilings)
+        report["ceiling"] = {"pairs_per_s": round(best, 2), "ratio": round(report["pairs_per_s"] / best, 4)}
+    return report
+
+
+def _ceiling(worker: dict[str, Any], groups: list[Group], count: int, settings: Settings) -> Any:
+    from ..load.ceiling import Ceiling
+    from ..npu_worker.errors import WorkerError
+
+    if worker["device"] == "NPU":
+        raise ValueError("--ceiling opens the device a second time, which an NPU does not take; use 'doctor --npu'")
+    try:
+        ceiling = Ceiling(find_model(settings), worker["device"], worker["precision"], settings.threads)
+    except WorkerError as error:
+        raise ValueError(str(error)) from error
+    return lambda: ceiling.pairs_per_s(groups, count)
+
+
+def _group(text: str) -> Group:
+    try:
+        return Group.parse(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+class _Bar:
+    """A progress bar on standard error, where that is a terminal."""
+
+    _WIDTH = 40
+
+    def __init__(self, total: int) -> None:
+        self._total = total
+        self._on = sys.stderr.isatty()
+
+    def show(self, done: int) -> None:
+        if self._on:
+            filled = self._WIDTH * done // self._total
+            bar = "#" * filled + "." * (self._WIDTH - filled)
+            print(f"\r[{bar}] {done}/{self._total} requests", end="", file=sys.stderr, flush=True)
+
+    def clear(self) -> None:
+        if self._on:
+            print("\r\033[K", end="", file=sys.stderr, flush=True)

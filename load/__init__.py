@@ -1,0 +1,1 @@
+"""Load on a running service: callers in processes of their own, and what they saw."""
