@@ -13,7 +13,7 @@ _NEWEST = 0.2
 #: A batch before anything was measured, tokens.
 _FIRST_BUDGET = 512.0
 #: The smallest batch, tokens: below it a device works at a fraction of its rate, so it would only get slower.
-_LEAST_BUDGET = 256.0
+_LEAST_BUDGET = 512.0
 
 
 class Pace:

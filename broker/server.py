@@ -1,6 +1,5 @@
 """The broker's shell: two ROUTERs, their monitors, one poll loop, and the core's actions carried out."""
 
-import contextlib
 import logging
 import os
 import secrets
@@ -10,24 +9,32 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import zmq
-from zmq.utils.monitor import recv_monitor_message
 
 from .. import __version__
 from ..client.errors import InvalidRequest
-from ..client.limits import DEFAULT_LIMITS, MAX_FRAME_BYTES, Limits
-from ..client.protocol import Message, decode_from_client, decode_from_worker, encode
+from ..client.limits import DEFAULT_LIMITS, Limits
+from ..client.protocol import (
+    Batch,
+    Message,
+    Refusal,
+    Rerank,
+    Scores,
+    decode_from_client,
+    decode_from_worker,
+)
 from ..client.sockets import REQUESTS_SOCKET, WORKERS_SOCKET
+from ..daemon.heartbeat import Heartbeat
+from ..daemon.notify import Notifier
 from ..daemon.stop_signal import StopSignal
 from .actions import Action, Note, ToClient, ToWorker
 from .core import DEFAULT_BATCH_MS, Broker, Peer
-from .listener import adopt, listen, make_folder
+from .listener import listen, make_folder
+from .router import Router
 
 logger = logging.getLogger("openvino_reranker.broker")
 
 #: How long a stopping broker goes on answering what it had accepted, s.
 DRAIN_S = 10.0
-#: Messages read from a socket before the other one has its turn.
-_BURST = 64
 
 
 class BrokerServer:
@@ -38,6 +45,7 @@ class BrokerServer:
         listening: Sockets made by somebody else, by name (``requests``, ``workers``); made here if missing.
         limits: The bounds.
         batch_ms: The device time a batch should take, ms.
+        notifier: The line to the service manager, if there is one.
 
     Raises:
         SocketTaken: Another broker runs in the folder.
@@ -50,9 +58,13 @@ class BrokerServer:
         listening: dict[str, socket.socket] | None = None,
         limits: Limits = DEFAULT_LIMITS,
         batch_ms: float = DEFAULT_BATCH_MS,
+        notifier: Notifier | None = None,
     ) -> None:
         listening = dict(listening or {})
         self._own_paths: list[Path] = []
+        # Whoever made the socket keeps it while we restart: what we leave unread is asked of the next broker.
+        self._outlived = "requests" in listening
+        self._heartbeat = Heartbeat(notifier)
         self._uid = os.getuid()
         self._broker = Broker(
             secrets.token_hex(8),
@@ -64,8 +76,8 @@ class BrokerServer:
         )
         self._stop_at: float | None = None
         self._context = zmq.Context()
-        self._clients = _Router(self._context, self._listening("requests", folder / REQUESTS_SOCKET, 0o660, listening))
-        self._workers = _Router(self._context, self._listening("workers", folder / WORKERS_SOCKET, 0o600, listening))
+        self._clients = Router(self._context, self._listening("requests", folder / REQUESTS_SOCKET, 0o660, listening))
+        self._workers = Router(self._context, self._listening("workers", folder / WORKERS_SOCKET, 0o600, listening))
 
     def _listening(
         self, name: str, path: Path, mode: int, given: dict[str, socket.socket]
@@ -82,9 +94,11 @@ class BrokerServer:
         logger.info("broker is listening on %s", self._clients.path)
         with StopSignal() as stop:
             try:
+                self._heartbeat.ready(self._status_line())
                 self._loop(stop)
             finally:
-                self._carry_out(self._broker.abandon(time.monotonic()))
+                if not self._outlived:
+                    self._carry_out(self._broker.abandon(time.monotonic()))
                 for path in self._own_paths:
                     path.unlink(missing_ok=True)
                 self._clients.close()
@@ -101,22 +115,28 @@ class BrokerServer:
         while not self._stopped():
             poller.poll(self._timeout_ms())
             if stop.count:
-                self._drain(stop)
+                self._drain(stop, poller)
             self._read_workers()
-            self._read_clients()
+            if not (self._outlived and stop.count):
+                self._read_clients()
             # After reading: what a peer said before it closed counts.
             for gone in self._workers.closed():
                 self._carry_out(self._broker.worker_gone(gone, time.monotonic()))
             for gone in self._clients.closed():
                 self._carry_out(self._broker.client_gone(gone, time.monotonic()))
-            self._carry_out(self._broker.tick(time.monotonic()))
+            now = time.monotonic()
+            self._carry_out(self._broker.tick(now))
+            self._heartbeat.beat(now, self._status_line)
 
-    def _drain(self, stop: StopSignal) -> None:
+    def _drain(self, stop: StopSignal, poller: zmq.Poller) -> None:
         stop.clear()
         if self._stop_at is None:
             self._stop_at = time.monotonic() + DRAIN_S
             self._broker.drain()
+            if self._outlived:
+                poller.unregister(self._clients.socket)  # a refusal would be an answer; the next broker has a better
             logger.info("stopping: nothing new is accepted, %r", self._broker)
+            self._heartbeat.stopping(self._status_line())
         if stop.count > 1:
             self._stop_at = time.monotonic()
 
@@ -124,8 +144,13 @@ class BrokerServer:
         return self._stop_at is not None and (self._broker.idle or time.monotonic() >= self._stop_at)
 
     def _timeout_ms(self) -> int | None:
-        due = [each for each in (self._broker.next_wakeup(), self._stop_at) if each is not None]
+        wakeups = (self._broker.next_wakeup(), self._stop_at, self._heartbeat.next_wakeup())
+        due = [each for each in wakeups if each is not None]
         return max(0, int((min(due) - time.monotonic()) * 1000) + 1) if due else None
+
+    def _status_line(self) -> str:
+        _, reason = self._broker.ready(time.monotonic())
+        return f"{reason}: {repr(self._broker).removeprefix('<Broker ').removesuffix('>')}"
 
     def _read_clients(self) -> None:
         for identity, frames, uid, pid in self._clients.read():
@@ -135,6 +160,15 @@ class BrokerServer:
             except InvalidRequest as error:
                 self._carry_out(self._broker.client_nonsense(identity, error))
                 continue
+            if isinstance(message, Rerank):
+                logger.debug(
+                    "request %s of %s%s: %d documents, %s",
+                    _shown(message.id),
+                    peer.caller,
+                    f" for {message.caller!r}" if message.caller else "",
+                    len(message.documents),
+                    message.priority,
+                )
             self._carry_out(self._broker.client_message(peer, message, time.monotonic()))
 
     def _read_workers(self) -> None:
@@ -155,79 +189,32 @@ class BrokerServer:
                 case Note(level=level, text=text):
                     logger.log(getattr(logging, level.upper()), "%s", text)
                 case ToClient(peer=peer, message=message):
+                    if logger.isEnabledFor(logging.DEBUG):
+                        _log_answer(message)
                     if not self._clients.send(peer, message):
                         self._carry_out(self._broker.client_gone(peer, time.monotonic()))
                 case ToWorker(worker=worker, message=message):
+                    if isinstance(message, Batch) and logger.isEnabledFor(logging.DEBUG):
+                        requests = ", ".join(map(_shown, self._broker.requests_in(message.batch)))
+                        logger.debug("batch %d: %d pairs of %s", message.batch, len(message.pairs), requests)
                     if not self._workers.send(worker, message):
                         self._carry_out(self._broker.worker_gone(worker, time.monotonic()))
 
 
-class _Router:
-    """A ROUTER on a listening socket, which also tells whose connection closed and who sent a message."""
-
-    def __init__(self, context: "zmq.Context[zmq.Socket[bytes]]", listening: tuple[socket.socket, Path]) -> None:
-        made, self.path = listening
-        self.socket = context.socket(zmq.ROUTER)
-        for option, value in (
-            (zmq.LINGER, 300),
-            (zmq.ROUTER_MANDATORY, 1),  # an answer to nobody is an error, not silence
-            (zmq.MAXMSGSIZE, MAX_FRAME_BYTES),
-            (zmq.SNDHWM, 1000),
-            (zmq.RCVHWM, 1000),
-        ):
-            self.socket.setsockopt(option, value)
-        self.monitor = self.socket.get_monitor_socket(zmq.EVENT_ACCEPTED | zmq.EVENT_DISCONNECTED)
-        self._by_descriptor: dict[int, bytes] = {}
-        self._gone: list[bytes] = []
-        adopt(self.socket, made, self.path)
-
-    def read(self) -> "list[tuple[bytes, list[bytes], int, int]]":
-        """Return up to ``_BURST`` messages: identity, frames, and the sender's uid and pid."""
-        messages = []
-        with contextlib.suppress(zmq.Again):
-            for _ in range(_BURST):
-                parts = self.socket.recv_multipart(zmq.NOBLOCK, copy=False)
-                identity = parts[0].bytes
-                # A descriptor is used again after a close: hear of the close before noting the new owner.
-                self._gone.extend(self._drain_monitor())
-                self._by_descriptor[int(parts[0].get(zmq.SRCFD))] = identity
-                uid, pid = _credentials(parts[0])
-                messages.append((identity, [part.bytes for part in parts[1:]], uid, pid))
-        return messages
-
-    def closed(self) -> list[bytes]:
-        """Return the identities of connections that closed since the last call."""
-        gone = [*self._gone, *self._drain_monitor()]
-        self._gone = []
-        return gone
-
-    def _drain_monitor(self) -> list[bytes]:
-        gone = []
-        while self.monitor.poll(0):
-            descriptor = int(recv_monitor_message(self.monitor)["value"])
-            identity = self._by_descriptor.pop(descriptor, None)
-            if identity is not None:
-                gone.append(identity)
-        return gone
-
-    def send(self, identity: bytes, message: Message) -> bool:
-        """Send a message; False if its receiver is gone or does not read."""
-        try:
-            self.socket.send_multipart([identity, *encode(message)], zmq.NOBLOCK)
-        except zmq.ZMQError as error:
-            if error.errno in (zmq.EHOSTUNREACH, zmq.EAGAIN):
-                return False
-            raise
-        return True
-
-    def close(self) -> None:
-        """Close the socket and its monitor (a monitor left open would hang the context's end)."""
-        self.socket.disable_monitor()
-        self.monitor.close(0)
-        self.socket.close()
+def _log_answer(message: Message) -> None:
+    match message:
+        case Scores(id=request_id, timings_ms=timings):
+            logger.debug(
+                "request %s: scores after %.1f ms, %.1f of them waiting",
+                _shown(request_id),
+                timings.total,
+                timings.queue,
+            )
+        case Refusal(id=request_id, code=code):
+            logger.debug("request %s: %s", _shown(request_id), code)
 
 
-def _credentials(frame: "zmq.Frame") -> tuple[int, int]:
-    """Return the sender's uid and pid, as the kernel told ZeroMQ: ``localhost:UID:GID:PID``."""
-    _, uid, _, pid = str(frame.get("Peer-Address")).rsplit(":", 3)
-    return int(uid), int(pid)
+def _shown(request_id: bytes) -> str:
+    """Return an id as it can stand in a log: the HTTP front's are text, others are not."""
+    text = request_id.decode("ascii", "replace")
+    return text if text.isprintable() and text.isascii() else request_id.hex()

@@ -18,7 +18,7 @@ class _JournalFormatter(logging.Formatter):
 def start_logging(component: str, *, verbose: bool = False, environ: Mapping[str, str] = os.environ) -> None:
     """Send this process's log to standard error, as the journal or a person likes to read it."""
     handler = logging.StreamHandler(sys.stderr)
-    if "JOURNAL_STREAM" in environ:
+    if _is_journal(environ.get("JOURNAL_STREAM", "")):
         handler.setFormatter(_JournalFormatter("%(message)s"))
     else:
         handler.setFormatter(logging.Formatter(f"%(asctime)s {component:<6} %(levelname)-7s %(message)s", "%H:%M:%S"))
@@ -27,3 +27,12 @@ def start_logging(component: str, *, verbose: bool = False, environ: Mapping[str
     root.setLevel(logging.DEBUG if verbose else logging.INFO)
     for noisy in ("asyncio", "httpcore", "httpx", "uvicorn"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
+
+
+def _is_journal(stream: str) -> bool:
+    """Whether standard error goes to the journal: what is started from a desktop inherits the variable alone."""
+    try:
+        ours = os.fstat(sys.stderr.fileno())
+    except (OSError, ValueError):  # closed, or replaced by what is no file
+        return False
+    return stream == f"{ours.st_dev}:{ours.st_ino}"

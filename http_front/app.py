@@ -26,6 +26,7 @@ from ..client.protocol import Status
 from ..client.ranking import Ranking
 from .errors import HttpError, error_response, json_response, new_request_id
 from .guard import Guard
+from .metrics import CONTENT_TYPE, exposition
 from .rerank_answer import rerank_answer
 from .rerank_body import RerankBody, read_rerank_body
 
@@ -36,7 +37,10 @@ BODY_BYTES = 2 * DEFAULT_LIMITS.request_bytes + (1 << 20)
 #: Any version of the rerank path: the answer is the same.
 _RERANK_PATH = re.compile(r"^(/v[0-9]+)*/(rerank|reranking)/?$")
 
-_PAGES = ("/healthz", "/readyz")
+#: A request that takes so long is worth a line in the log, s.
+SLOW_S = 2.0
+
+_PAGES = ("/healthz", "/readyz", "/metrics")
 
 
 class _Gone(Exception):
@@ -59,6 +63,7 @@ def make_app(
         routes=[
             Route("/healthz", front.healthz, methods=["GET"]),
             Route("/readyz", front.readyz, methods=["GET"]),
+            Route("/metrics", front.metrics, methods=["GET"]),
             Route("/{path:path}", front.rerank, methods=["POST"]),
         ],
         middleware=[Middleware(Guard, hosts=allow_hosts, origins=allow_origins, body_bytes=BODY_BYTES)],
@@ -97,6 +102,13 @@ class _Front:
             return json_response({"ready": False, "reason": error.message, "pids": {"http": os.getpid()}}, 503)
         return json_response(_readiness(status), 200 if status.ready else 503)
 
+    async def metrics(self, _request: Request) -> Response:
+        try:
+            status = await self._reranker.status(timeout=2.0)
+        except RerankError as error:
+            return error_response(error, new_request_id())
+        return Response(exposition(status), media_type=CONTENT_TYPE)
+
     async def rerank(self, request: Request) -> Response:
         request_id = new_request_id()
         arrived = time.monotonic()
@@ -106,19 +118,29 @@ class _Front:
             if not _RERANK_PATH.match(request.url.path):
                 raise HttpError(404, "not_found", f"nothing at {request.url.path}; rerank with POST /v1/rerank")
             body = read_rerank_body(await request.body(), DEFAULT_LIMITS)
-            ranking = await self._rank(request, body)
+            ranking = await self._rank(request, body, request_id)
         except RerankError as error:
-            return error_response(error, request_id)
+            answered = error_response(error, request_id)
+            _log(request_id, answered.status_code, arrived, error.message if answered.status_code >= 500 else "")
+            return answered
         except (_Gone, ClientDisconnect):
+            _log(request_id, 499, arrived, "its caller went away")
             return Response(status_code=499)  # nobody reads it
         answer = rerank_answer(ranking, body, request_id, (time.monotonic() - arrived) * 1000)
+        _log(request_id, 200, arrived, f"{len(body.texts)} documents")
         return json_response(answer, headers={"x-request-id": request_id})
 
-    async def _rank(self, request: Request, body: RerankBody) -> Ranking:
+    async def _rank(self, request: Request, body: RerankBody, request_id: str) -> Ranking:
         """Ask the broker; give up (and free the queue) when the caller goes away."""
         asked = asyncio.ensure_future(
             self._reranker.rerank_encoded(
-                body.query, body.texts, body.ids, body.top_k, self._timeout_s, caller=_caller(request)
+                body.query,
+                body.texts,
+                body.ids,
+                body.top_k,
+                self._timeout_s,
+                caller=_caller(request),
+                wire_id=request_id.encode(),  # one id in the logs of front and broker
             )
         )
         gone = asyncio.ensure_future(_disconnected(request))
@@ -130,6 +152,15 @@ class _Front:
         finally:
             asked.cancel()
             gone.cancel()
+
+
+def _log(request_id: str, status: int, arrived: float, what: str) -> None:
+    """One line per request: what failed or took long for everybody to see, the rest for ``--verbose``."""
+    seconds = time.monotonic() - arrived
+    level = logging.WARNING if status >= 500 else logging.INFO if status not in (200, 499) else logging.DEBUG
+    if seconds >= SLOW_S:
+        level = max(level, logging.INFO)
+    logger.log(level, "%s %d after %.0f ms%s", request_id, status, seconds * 1000, f": {what}" if what else "")
 
 
 async def _disconnected(request: Request) -> None:

@@ -5,10 +5,14 @@ import contextlib
 import logging
 import signal
 import socket
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Sequence
 
 import uvicorn
 from starlette.applications import Starlette
+
+from ..daemon.heartbeat import Heartbeat
+from ..daemon.notify import Notifier
 
 logger = logging.getLogger("openvino_reranker.http")
 
@@ -41,8 +45,14 @@ def bind(host: str, port: int) -> socket.socket:
     return made
 
 
-def serve(app: Starlette, listening: socket.socket) -> None:
-    """Serve until SIGTERM or SIGINT, then finish what was begun, within ``DRAIN_S``."""
+def serve(app: Starlette, listening: Sequence[socket.socket], notifier: Notifier | None = None) -> None:
+    """Serve until SIGTERM or SIGINT, then finish what was begun, within ``DRAIN_S``.
+
+    Args:
+        app: What answers.
+        listening: The sockets to serve, TCP or Unix.
+        notifier: The line to the service manager, if there is one.
+    """
     config = uvicorn.Config(
         app,
         log_config=None,
@@ -52,13 +62,49 @@ def serve(app: Starlette, listening: socket.socket) -> None:
         date_header=False,
         timeout_graceful_shutdown=DRAIN_S,
     )
-    name = listening.getsockname()
-    logger.info("HTTP front is listening on %s", f"{name[0]} port {name[1]}" if isinstance(name, tuple) else name)
-    asyncio.run(_Server(config).serve([listening]))
+    names = " and ".join(address(each) for each in listening)
+    logger.info("HTTP front is listening on %s", names)
+    asyncio.run(_Server(config, names, Heartbeat(notifier)).serve(list(listening)))
     logger.info("HTTP front stopped")
 
 
+def address(listening: socket.socket) -> str:
+    """Return where a socket listens, in words."""
+    name = listening.getsockname()
+    return f"{name[0]} port {name[1]}" if isinstance(name, tuple) else str(name)
+
+
 class _Server(uvicorn.Server):
+    """uvicorn's server, telling the service manager how it is."""
+
+    def __init__(self, config: uvicorn.Config, names: str, heartbeat: Heartbeat) -> None:
+        super().__init__(config)
+        self._names = names
+        self._heartbeat = heartbeat
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Begin to listen, and say so."""
+        await super().startup(sockets)
+        if self.started:
+            self._heartbeat.ready(self._status_line())
+
+    async def on_tick(self, counter: int) -> bool:
+        """Tell what is due; uvicorn's loop calls this ten times a second."""
+        self._heartbeat.beat(time.monotonic(), self._status_line)
+        return await super().on_tick(counter)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Finish what was begun, and say so."""
+        self._heartbeat.stopping(f"stopping: {len(self.server_state.tasks)} requests are still being answered")
+        await super().shutdown(sockets)
+
+    def _status_line(self) -> str:
+        state = self.server_state
+        return (
+            f"listening on {self._names}: {len(state.tasks)} requests at work on {len(state.connections)} connections, "
+            f"{state.total_requests} so far"
+        )
+
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         """Stop on a signal and exit with 0: asked to stop and stopped is no failure."""

@@ -114,7 +114,7 @@ def test_a_row_costs_its_bucket_and_a_batch_aims_at_its_time() -> None:
     assert abs(pace.budget() - 3000) < 1
     for _ in range(50):
         pace.observe(size=4000, tokens=1000, padded_tokens=1, inference_ms=100)
-    assert pace.budget() == 256
+    assert pace.budget() == 512
 
 
 def test_a_pairs_length_is_estimated_from_what_was_seen() -> None:

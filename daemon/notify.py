@@ -1,0 +1,98 @@
+"""Words to the service manager: sd_notify(3) and its watchdog, in plain Python. Silent where there is none."""
+
+import contextlib
+import os
+import socket
+import threading
+from collections.abc import Iterator, MutableMapping
+
+#: How long a word may wait for a service manager that does not read, s.
+_PATIENCE_S = 1.0
+#: While something slow goes on: how often more time is asked for, and how much, s.
+EXTEND_EVERY_S = 10.0
+EXTEND_BY_S = 120.0
+
+
+class Notifier:
+    """One process's line to its service manager.
+
+    Args:
+        address: ``NOTIFY_SOCKET``: a path, or ``@`` and an abstract name; empty for no service manager.
+        watchdog_s: The service manager's limit on the time between two ``watchdog`` calls, s; None for none.
+    """
+
+    def __init__(self, address: str = "", watchdog_s: float | None = None) -> None:
+        self._address = "\0" + address[1:] if address.startswith("@") else address
+        self.watchdog_s = watchdog_s if address else None
+
+    @classmethod
+    def from_environment(cls, environ: MutableMapping[str, str] | None = None) -> "Notifier":
+        """Take the service manager's variables out of the environment: no child shall speak in our name."""
+        environ = os.environ if environ is None else environ
+        address = environ.pop("NOTIFY_SOCKET", "")
+        microseconds = environ.pop("WATCHDOG_USEC", "")
+        pid = environ.pop("WATCHDOG_PID", "") or str(os.getpid())
+        watched = microseconds.isdecimal() and int(microseconds) > 0 and pid == str(os.getpid())
+        return cls(address, int(microseconds) / 1e6 if watched else None)
+
+    @property
+    def connected(self) -> bool:
+        """Whether anybody listens."""
+        return bool(self._address)
+
+    def ready(self, status: str) -> None:
+        """Say that the service is up."""
+        self._send("READY=1", f"STATUS={_one_line(status)}")
+
+    def status(self, text: str) -> None:
+        """Say in one line how the service is, for a person who asks ``systemctl status``."""
+        self._send(f"STATUS={_one_line(text)}")
+
+    def watchdog(self) -> None:
+        """Say that the service makes progress."""
+        self._send("WATCHDOG=1")
+
+    def stopping(self, status: str) -> None:
+        """Say that the service has begun to stop."""
+        self._send("STOPPING=1", f"STATUS={_one_line(status)}")
+
+    def extend(self, seconds: float) -> None:
+        """Ask for more time to start or stop: so much from now, s."""
+        self._send(f"EXTEND_TIMEOUT_USEC={round(seconds * 1e6)}")
+
+    @contextlib.contextmanager
+    def starting_slowly(self, status: str, limit_s: float) -> Iterator[None]:
+        """Ask for more time as long as the body runs, but not after ``limit_s``: what hangs shall be ended."""
+        if not self.connected:
+            yield
+            return
+        done = threading.Event()
+
+        def ask() -> None:
+            left = limit_s
+            while left > 0:
+                self.extend(min(EXTEND_BY_S, left))
+                if done.wait(EXTEND_EVERY_S):
+                    return
+                left -= EXTEND_EVERY_S
+
+        self.status(status)
+        asking = threading.Thread(target=ask, name="openvino-reranker-extend", daemon=True)
+        asking.start()
+        try:
+            yield
+        finally:
+            done.set()
+            asking.join()
+
+    def _send(self, *assignments: str) -> None:
+        if not self._address:
+            return
+        # A service manager that is being replaced must not stop the service.
+        with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as speaking:
+            speaking.settimeout(_PATIENCE_S)
+            speaking.sendto("\n".join(assignments).encode(), self._address)
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())

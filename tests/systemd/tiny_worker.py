@@ -1,0 +1,91 @@
+"""A worker in a thread of the test: scores a document by its length, with no model."""
+
+import threading
+import time
+from pathlib import Path
+
+import zmq
+from openvino_reranker.client.protocol import (
+    Batch,
+    BatchResult,
+    BrokerToWorker,
+    Message,
+    Progress,
+    Pull,
+    WhoAreYou,
+    WorkerBye,
+    WorkerHello,
+    WorkerWelcome,
+    decode_for_worker,
+    encode,
+)
+
+
+class TinyWorker:
+    """Serves until stopped; ``seconds_per_batch`` is how long its device takes."""
+
+    def __init__(self, workers_socket: Path, seconds_per_batch: float = 0.0) -> None:
+        self.batches = 0
+        self._address = f"ipc://{workers_socket}"
+        self._seconds = seconds_per_batch
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run)
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._stopping.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        context = zmq.Context()
+        self._socket = context.socket(zmq.DEALER)
+        self._socket.setsockopt(zmq.LINGER, 100)
+        self._socket.setsockopt(zmq.RECONNECT_IVL, 20)
+        self._socket.connect(self._address)
+        try:
+            self._say_hello()
+            while not self._stopping.is_set():
+                if self._socket.poll(100):
+                    self._take(decode_for_worker(self._socket.recv_multipart()))
+                else:
+                    self._send(Progress())
+            self._send(WorkerBye())
+        finally:
+            self._socket.close()
+            context.term()
+
+    def _take(self, message: BrokerToWorker) -> None:
+        match message:
+            case WorkerWelcome():
+                self._send(Pull())
+            case WhoAreYou():
+                self._say_hello()
+            case Batch(batch=number, pairs=pairs):
+                self._compute()
+                self.batches += 1
+                lengths = [len(document) for _, document in pairs]
+                self._send(
+                    BatchResult(
+                        batch=number,
+                        logits=[float(length) for length in lengths],
+                        tokens=lengths,
+                        truncated=[],
+                        errors=[],
+                        padded_tokens=sum(lengths),
+                        runs=1,
+                        inference_ms=self._seconds * 1000,
+                    )
+                )
+                self._send(Pull())
+
+    def _compute(self) -> None:
+        until = time.monotonic() + self._seconds
+        while time.monotonic() < until and not self._stopping.is_set():
+            self._send(Progress(1.0))
+            time.sleep(0.02)
+
+    def _say_hello(self) -> None:
+        self._send(WorkerHello(pid=1, model="tiny", device="CPU", precision="f32", max_length=512, budget_tokens=4096))
+
+    def _send(self, message: Message) -> None:
+        self._socket.send_multipart(encode(message), zmq.NOBLOCK)
