@@ -22,7 +22,7 @@ from typing import Literal
 
 import msgspec
 
-from ..client.errors import DeadlineExceeded, Failed, RerankError, Unavailable, error_from_code
+from ..client.errors import DeadlineExceeded, Failed, InvalidRequest, RerankError, Unavailable, error_from_code
 from ..client.limits import DEFAULT_LIMITS, Limits
 from ..client.protocol import (
     Batch,
@@ -387,7 +387,10 @@ class Broker:
                     )
 
     def _fail(self, request: Request, error: RerankError, now: float) -> None:
-        self.counters.failed_requests += 1
+        if isinstance(error, InvalidRequest):
+            self.counters.refused_invalid += 1
+        else:
+            self.counters.failed_requests += 1
         self._finish(request, error, now)
 
     def _refusing(self, now: float) -> bool:

@@ -32,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="append",
         type=_group,
         metavar="CxP",
-        help="C callers that send P passages a request, ':bulk' behind it for bulk work; repeat for more (default 8x20)",
+        help="C callers that send P passages a request, ':bulk' behind it for bulk; may be repeated (default 8x20)",
     )
     parser.add_argument("--requests", type=int, default=10, metavar="N", help="requests of each caller (default 10)")
     parser.add_argument("--ceiling", action="store_true", help="also run the same pairs through the engine alone")

@@ -1,0 +1,81 @@
+"""The bench: what it counts, what it prints, and that texts are never alike."""
+
+import json
+import subprocess
+import sys
+from itertools import islice
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from openvino_reranker.load.report import percentile
+from openvino_reranker.load.run import Group
+from openvino_reranker.load.texts import requests
+from openvino_reranker.tests.processes import Service, clean_environment, run_program
+
+
+def bench(service: Service, *arguments: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [sys.executable, "-m", "openvino_reranker", "bench", *arguments],
+        env=clean_environment(**service.settings),
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+def test_numbers_of_a_run_add_up(service: Service) -> None:
+    before = service.status().counters
+    done = bench(service, "--mix", "2x3", "--mix", "1x8:bulk", "--requests", "3", "--json", "--ceiling")
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    assert report["requests"] == 9
+    assert report["errors"] == {}
+    assert report["pairs_per_s"] == pytest.approx((2 * 3 + 8) * 3 / report["seconds"], rel=0.02)
+    assert report["groups"]["2x3"]["requests"] == 6
+    assert report["groups"]["1x8:bulk"]["requests"] == 3
+    for group in report["groups"].values():
+        assert 0 < group["p50_ms"] <= group["p95_ms"] <= group["p99_ms"]
+    assert set(report["rss_mb_before"]) == set(report["rss_mb_after"]) == {"broker", "worker", "http"}
+    assert 0 <= report["padding_waste"] < 1
+    assert report["ceiling"]["ratio"] == pytest.approx(
+        report["pairs_per_s"] / report["ceiling"]["pairs_per_s"], rel=0.01
+    )
+    after = service.status().counters
+    assert after["pairs"] - before["pairs"] == (2 * 3 + 8) * 3 + 3  # and a pair of each caller to open connections
+    assert after["joined_pairs"] == before["joined_pairs"]
+
+
+def test_over_http_it_prints_a_table(service: Service) -> None:
+    done = bench(service, "--url", service.url, "--mix", "1x2", "--requests", "2")
+    assert done.returncode == 0, done.stderr
+    for part in ("pairs/s", "callers x passages", "1x2", "errors    none", "memory    worker:"):
+        assert part in done.stdout
+
+
+def test_without_a_service_it_says_so() -> None:
+    done = run_program("bench", "--url", "http://127.0.0.1:1")
+    assert done.returncode == 1
+    assert done.stderr.startswith("openvino-reranker: cannot reach http://127.0.0.1:1")
+
+
+@pytest.mark.parametrize("text", ["", "8", "x", "8x", "x20", "0x5", "5x0", "-1x5", "1x5:urgent"])
+def test_a_mix_that_is_none_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match=r"is not CALLERSxPASSAGES|after the colon"):
+        Group.parse(text)
+    assert run_program("bench", f"--mix={text}").returncode == 2
+
+
+def test_passages_are_all_different_and_repeatable() -> None:
+    passages = [text for seed in range(4) for _, each in islice(requests(20, seed), 30) for text in each]
+    assert len(set(passages)) == len(passages) == 4 * 30 * 20
+    assert list(islice(requests(5, 3), 4)) == list(islice(requests(5, 3), 4))
+
+
+@given(st.lists(st.floats(0, 1e6), min_size=1), st.sampled_from([0.5, 0.95, 0.99]))
+def test_a_percentile_is_a_value_that_so_many_do_not_exceed(values: list[float], share: float) -> None:
+    found = percentile(values, share)
+    assert found in values
+    assert sum(value <= found for value in values) >= share * len(values) - 1e-9
+    assert sum(value < found for value in values) <= share * len(values)
