@@ -83,9 +83,10 @@ def _answers(pipes: list[Connection]) -> Iterator[tuple[int, Asked]]:
     places = {id(pipe): place for place, pipe in enumerate(pipes)}
     open_pipes: list[Any] = list(pipes)
     while open_pipes:
-        for pipe in wait(open_pipes):
+        ready: list[Any] = wait(open_pipes)
+        for pipe in ready:
             try:
-                yield places[id(pipe)], pipe.recv()  # type: ignore[union-attr]
+                yield places[id(pipe)], pipe.recv()
             except EOFError:
                 open_pipes.remove(pipe)
 

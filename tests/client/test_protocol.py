@@ -25,6 +25,12 @@ from openvino_reranker.client.protocol import (
 from openvino_reranker.tests.processes import Service
 
 
+def packed(message: Any) -> bytes:
+    found = msgpack.packb(message)
+    assert isinstance(found, bytes)
+    return found
+
+
 class Stranger:
     """A client written from the document alone: pyzmq and msgpack."""
 
@@ -38,7 +44,7 @@ class Stranger:
         self.socket.send_multipart(frames)
 
     def ask(self, **message: Any) -> Any:
-        self.send(b"ORR1", msgpack.packb(message))
+        self.send(b"ORR1", packed(message))
         return self.receive()
 
     def receive(self, timeout_ms: int = 20_000) -> Any:
@@ -89,7 +95,7 @@ def test_a_client_written_from_the_document_is_served(stranger: Stranger) -> Non
     ],
 )
 def test_what_does_not_fit_is_refused_with_the_place(stranger: Stranger, message: Any, code: str, part: str) -> None:
-    stranger.send(b"ORR1", msgpack.packb(message))
+    stranger.send(b"ORR1", packed(message))
     refusal = stranger.receive()
     assert refusal["type"] == "error"
     assert refusal["code"] == code

@@ -18,6 +18,7 @@ from openvino_reranker.client.protocol import Batch
 from openvino_reranker.npu_worker import job, loop
 from openvino_reranker.npu_worker.device import Finished
 from openvino_reranker.npu_worker.engine import Engine
+from openvino_reranker.npu_worker.tokenization import PairTokenizer
 
 
 def main(runtime: Path, model: Path, fault: str) -> None:
@@ -28,10 +29,10 @@ def main(runtime: Path, model: Path, fault: str) -> None:
         case "poison":
             encode = job.Job._encode
 
-            def die_of_poison(self: job.Job, batch: Batch, *arguments: Any) -> None:
+            def die_of_poison(self: job.Job, batch: Batch, tokenizer: PairTokenizer) -> None:
                 if any(b"POISON" in passage for _, passage in batch.pairs):
                     os.kill(os.getpid(), signal.SIGKILL)
-                encode(self, batch, *arguments)
+                encode(self, batch, tokenizer)
 
             job.Job._encode = die_of_poison  # type: ignore[method-assign]
         case "hang":
