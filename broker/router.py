@@ -1,6 +1,5 @@
 """A ROUTER on a listening socket: who sent what, and whose connection closed."""
 
-import contextlib
 import logging
 import socket
 from pathlib import Path
@@ -14,6 +13,8 @@ from .listener import adopt
 
 logger = logging.getLogger("openvino_reranker.broker")
 
+#: A plain int: this is asked several times a message, and zmq's own flag is an enum.
+_READABLE = int(zmq.POLLIN)
 #: Messages read at once, before other sockets have their turn.
 _BURST = 64
 
@@ -40,19 +41,20 @@ class Router:
     def read(self) -> "list[tuple[bytes, list[bytes], int, int]]":
         """Return up to ``_BURST`` messages: identity, frames, and the sender's uid and pid."""
         messages = []
-        with contextlib.suppress(zmq.Again):
-            for _ in range(_BURST):
-                parts = self.socket.recv_multipart(zmq.NOBLOCK, copy=False)
-                identity = parts[0].bytes
-                # A descriptor is used again after a close: hear of the close before noting the new owner.
-                self._gone.extend(self._drain_monitor())
-                source = _source(parts[0])
-                if source is None:
-                    logger.warning("bytes that are not ZeroMQ's came on %s; dropped", self.path)
-                    continue
-                descriptor, uid, pid = source
-                self._by_descriptor[descriptor] = identity
-                messages.append((identity, [part.bytes for part in parts[1:]], uid, pid))
+        for _ in range(_BURST):
+            if not self.socket.get(zmq.EVENTS) & _READABLE:
+                break
+            parts = self.socket.recv_multipart(zmq.NOBLOCK, copy=False)
+            identity = parts[0].bytes
+            # A descriptor is used again after a close: hear of the close before noting the new owner.
+            self._gone.extend(self._drain_monitor())
+            source = _source(parts[0])
+            if source is None:
+                logger.warning("bytes that are not ZeroMQ's came on %s; dropped", self.path)
+                continue
+            descriptor, uid, pid = source
+            self._by_descriptor[descriptor] = identity
+            messages.append((identity, [part.bytes for part in parts[1:]], uid, pid))
         return messages
 
     def closed(self) -> list[bytes]:
@@ -63,7 +65,7 @@ class Router:
 
     def _drain_monitor(self) -> list[bytes]:
         gone = []
-        while self.monitor.poll(0):
+        while self.monitor.get(zmq.EVENTS) & _READABLE:
             descriptor = int(recv_monitor_message(self.monitor)["value"])
             identity = self._by_descriptor.pop(descriptor, None)
             if identity is not None:

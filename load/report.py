@@ -99,4 +99,9 @@ def table(report: dict[str, Any]) -> str:
             f"ceiling   {ceiling['pairs_per_s']:.1f} pairs/s straight through the engine; "
             f"service / ceiling = {ceiling['ratio']:.3f}"
         )
+        if "request_p50_ms" in ceiling:
+            lines.append(
+                f"alone     {ceiling['request_p50_ms']:.1f} ms a request straight through the engine (p50); "
+                f"the service adds {ceiling['added_p50_ms']:.2f} ms"
+            )
     return "\n".join(lines)
