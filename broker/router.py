@@ -42,7 +42,7 @@ class Router:
         """Return up to ``_BURST`` messages: identity, frames, and the sender's uid and pid."""
         messages = []
         for _ in range(_BURST):
-            if not self.socket.get(zmq.EVENTS) & _READABLE:
+            if not int(self.socket.get(zmq.EVENTS)) & _READABLE:
                 break
             parts = self.socket.recv_multipart(zmq.NOBLOCK, copy=False)
             identity = parts[0].bytes
@@ -65,7 +65,7 @@ class Router:
 
     def _drain_monitor(self) -> list[bytes]:
         gone = []
-        while self.monitor.get(zmq.EVENTS) & _READABLE:
+        while int(self.monitor.get(zmq.EVENTS)) & _READABLE:
             descriptor = int(recv_monitor_message(self.monitor)["value"])
             identity = self._by_descriptor.pop(descriptor, None)
             if identity is not None:
