@@ -3,9 +3,13 @@
 import argparse
 import logging
 import socket
-import sys
+from ipaddress import ip_address
 from pathlib import Path
 
+from ..daemon.activation import UNIX, UNIX_OR_TCP, WrongDescriptor, adopt_sockets, check_listening, only_one
+from ..daemon.notify import Notifier
+from ..npu_worker.npu_settings import NpuSettings
+from ..npu_worker.plugin_options import read_options
 from .settings import Settings
 
 logger = logging.getLogger("openvino_reranker")
@@ -16,9 +20,11 @@ def run_broker(settings: Settings) -> int:
     from ..broker.listener import SocketTaken
     from ..broker.server import BrokerServer
 
+    notifier = Notifier.from_environment()
     try:
-        server = BrokerServer(settings.runtime_dir, batch_ms=settings.batch_ms)
-    except (SocketTaken, OSError) as error:
+        listening = only_one(adopt_sockets({"requests": UNIX, "workers": UNIX}))
+        server = BrokerServer(settings.runtime_dir, listening, batch_ms=settings.batch_ms, notifier=notifier)
+    except (WrongDescriptor, SocketTaken, OSError) as error:
         logger.error("%s", error)
         return 1
     server.run()
@@ -37,11 +43,28 @@ def run_worker(settings: Settings) -> int:
             settings.device,
             settings.inference_precision,
             settings.threads,
+            Notifier.from_environment(),
+            npu_settings(settings),
         )
     except WorkerError as error:
         logger.error("%s", error)
         return error.status
     return 0
+
+
+def npu_settings(settings: Settings) -> NpuSettings:
+    """Return the settings as the worker takes them for the NPU."""
+    return NpuSettings(
+        cache=settings.cache / "compiled",
+        buckets=settings.npu_buckets,
+        requests=settings.npu_requests,
+        hint=settings.npu_hint,
+        turbo=settings.npu_turbo == "yes",
+        tiles=settings.npu_tiles,
+        options=read_options(",".join(settings.npu_options)),
+        proof_batches=settings.npu_proof_batches,
+        compile_limit_s=settings.npu_compile_timeout,
+    )
 
 
 def find_model(settings: Settings) -> Path:
@@ -76,27 +99,30 @@ def find_model(settings: Settings) -> Path:
 def add_http_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of ``http`` that are no settings."""
     parser.add_argument("--fd", type=int, metavar="N", help="serve this listening socket, inherited from the caller")
+    parser.add_argument("--verbose", action="store_true", help="log more")
 
 
 def run_http(arguments: argparse.Namespace, settings: Settings) -> int:
     """Run the HTTP front until told to stop."""
     from ..http_front.app import make_app
-    from ..http_front.guard import LOOPBACK_HOSTS
-    from ..http_front.server import PortTaken, bind, serve
+    from ..http_front.server import PortTaken, address, bind, serve
 
+    notifier = Notifier.from_environment()
     try:
+        listening = adopt_sockets({"http": UNIX_OR_TCP}).get("http", [])
         if arguments.fd is not None:
-            listening = socket.socket(fileno=arguments.fd)
-        else:
-            listening = bind(settings.host, settings.port)
-    except (PortTaken, OSError) as error:
-        print(f"openvino-reranker: {error}", file=sys.stderr)
+            listening.append(check_listening(arguments.fd, "--fd", UNIX_OR_TCP))
+        if not listening:
+            listening.append(bind(settings.host, settings.port))
+    except (WrongDescriptor, PortTaken, OSError) as error:
+        logger.error("%s", error)
         return 1
-    if settings.host not in LOOPBACK_HOSTS:
-        logger.warning(
-            "listening on %s: others on the network can reach this service, and nothing asks who they are",
-            settings.host,
-        )
+    for each in listening:
+        if each.family != socket.AF_UNIX and not ip_address(each.getsockname()[0]).is_loopback:
+            logger.warning(
+                "listening on %s: others on the network can reach this service, and nothing asks who they are",
+                address(each),
+            )
     app = make_app(settings.requests_socket, settings.timeout, settings.allow_host, settings.allow_origin)
-    serve(app, listening)
+    serve(app, listening, notifier)
     return 0

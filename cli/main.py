@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from .. import __version__
 from ..daemon.logs import start_logging
-from . import components, pull, rerank, smoke, status
+from . import bench, components, doctor, pull, rerank, smoke, status, units
 from .settings import SettingError, Settings, add_settings, read_settings
 
 _DESCRIPTION = """A local rerank service for RAG: one process owns the NPU (or the CPU), every program asks it.
@@ -26,6 +26,10 @@ _COMMANDS = {
     "rerank": "rank documents",
     "smoke": "check that a running service ranks rightly",
     "status": "show what the service is doing",
+    "bench": "load a running service and show what it did",
+    "doctor": "look at everything a bug report needs; --npu tries the NPU out",
+    "install-units": "write systemd units for this environment",
+    "uninstall-units": "remove the systemd units that install-units wrote",
 }
 
 
@@ -41,7 +45,7 @@ def make_parser() -> argparse.ArgumentParser:
             name,
             help=summary,
             description=summary[0].upper() + summary[1:] + ".",
-            epilog=rerank.EXAMPLES if name == "rerank" else None,
+            epilog={"rerank": rerank.EXAMPLES, "bench": bench.EXAMPLES}.get(name),
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
         match name:
@@ -53,8 +57,15 @@ def make_parser() -> argparse.ArgumentParser:
                 status.add_arguments(command)
             case "pull":
                 pull.add_arguments(command)
+            case "bench":
+                bench.add_arguments(command)
+            case "doctor":
+                doctor.add_arguments(command)
             case "http":
                 components.add_http_arguments(command)
+            case "install-units" | "uninstall-units":
+                units.add_arguments(command, name)
+                continue  # their settings are those of the units, not of this process
             case _:
                 command.add_argument("--verbose", action="store_true", help="log more")
         add_settings(command, name)
@@ -65,6 +76,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the program; return its exit status."""
     parser = make_parser()
     arguments = parser.parse_args(argv)
+    if arguments.command == "install-units":
+        return units.install(arguments)
+    if arguments.command == "uninstall-units":
+        return units.uninstall(arguments)
     try:
         settings = read_settings(arguments)
     except SettingError as error:
@@ -98,6 +113,10 @@ def _run(arguments: argparse.Namespace, settings: Settings) -> int:
             return status.run(arguments, settings)
         case "pull":
             return pull.run(arguments, settings)
+        case "bench":
+            return bench.run(arguments, settings)
+        case "doctor":
+            return doctor.run(arguments, settings)
     start_logging(arguments.command, verbose=getattr(arguments, "verbose", False))
     match arguments.command:
         case "broker":

@@ -18,6 +18,7 @@ from collections.abc import Sequence
 from ..client.errors import RerankError
 from ..client.sockets import REQUESTS_SOCKET
 from ..client.sync import Reranker
+from ..daemon.notify import Notifier
 from ..daemon.stop_signal import StopSignal
 from ..http_front.server import PortTaken, bind
 from ..npu_worker.errors import PERMANENT
@@ -94,18 +95,20 @@ class Child:
 
 def run(settings: Settings) -> int:
     """Serve until SIGTERM or Ctrl-C; return 0 after a clean stop, else the status of what could not run."""
+    notifier = Notifier.from_environment()  # ours, not the children's
     try:
         listening = bind(settings.host, settings.port)
     except PortTaken as error:
         print(f"openvino-reranker: {error}", file=sys.stderr)
         return 1
     with listening, StopSignal() as stop:
-        return _Supervisor(settings, listening).run(stop)
+        return _Supervisor(settings, listening, notifier).run(stop)
 
 
 class _Supervisor:
-    def __init__(self, settings: Settings, listening: socket.socket) -> None:
+    def __init__(self, settings: Settings, listening: socket.socket, notifier: Notifier) -> None:
         self._url = _url(listening)
+        self._notifier = notifier
         environment = os.environ | as_environment(settings)
         fd = listening.fileno()
         self._children = {
@@ -130,6 +133,7 @@ class _Supervisor:
                     self._announce()
                 time.sleep(0.1 if not self._announced else 0.2)
             logger.info("stopping")
+            self._notifier.stopping("stopping")
             return 0
         finally:
             # The front first, so that it still gets the answers it waits for; then the broker, then the device.
@@ -161,7 +165,9 @@ class _Supervisor:
         self._announced = True
         self._reranker.close()
         worker = status.worker
-        print(f"ready: {self._url} ({worker.model} on {worker.device}, {worker.precision})", flush=True)
+        ready = f"{self._url} ({worker.model} on {worker.device}, {worker.precision})"
+        print(f"ready: {ready}", flush=True)
+        self._notifier.ready(ready)
 
 
 def _url(listening: socket.socket) -> str:

@@ -8,7 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from ..client.sockets import find_requests_socket, runtime_dir
+from ..npu_worker.bucket_plan import DEFAULT_BUCKETS
 from ..npu_worker.model.cache_root import cache_root
+from ..npu_worker.npu_settings import COMPILE_LIMIT_S, PROOF_BATCHES
+from ..npu_worker.plugin_options import read_options
 
 
 class SettingError(Exception):
@@ -77,9 +80,22 @@ def _names(text: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in text.split(",") if part.strip())
 
 
+def _buckets(text: str) -> tuple[int, ...]:
+    parts = _names(text)
+    if not parts or not all(part.isdecimal() and 16 <= int(part) <= 8192 for part in parts):
+        raise ValueError("numbers of tokens from 16 to 8192, comma-separated")
+    return tuple(sorted({int(part) for part in parts}))
+
+
+def _options(text: str) -> tuple[str, ...]:
+    return tuple(f"{name}={value}" for name, value in read_options(text).items())
+
+
 def _path(text: str) -> Path:
     return Path(text).expanduser()
 
+
+_NPU = ("serve", "worker", "doctor")
 
 SETTINGS = (
     Setting("host", "127.0.0.1", str, "address the HTTP front listens on", ("serve", "http")),
@@ -87,10 +103,18 @@ SETTINGS = (
     Setting("allow_host", (), _names, "Host names beside the loopback ones, comma-separated", ("serve", "http")),
     Setting("allow_origin", (), _names, "web origins whose pages may ask, comma-separated", ("serve", "http")),
     Setting("timeout", 30.0, _seconds, "seconds an HTTP request may take", ("serve", "http")),
-    Setting("device", "NPU", _one_of("NPU", "CPU", "GPU"), "what the worker owns: NPU, CPU, GPU", ("serve", "worker")),
-    Setting("model", None, str, "hub id, local folder or file, or 'packaged'", ("serve", "worker")),
-    Setting("model_dir", None, _path, "folder of a ready model; wins over the model", ("serve", "worker")),
-    Setting("precision", "fp16", _one_of("fp16", "int8"), "the weights': fp16 or int8", ("serve", "worker", "pull")),
+    Setting("device", "NPU", _one_of("NPU", "CPU", "GPU"), "what the worker owns: NPU, CPU, GPU", _NPU),
+    Setting("model", None, str, "hub id, local folder or file, or 'packaged'", ("serve", "worker", "doctor", "bench")),
+    Setting(
+        "model_dir", None, _path, "folder of a ready model; wins over the model", ("serve", "worker", "doctor", "bench")
+    ),
+    Setting(
+        "precision",
+        "fp16",
+        _one_of("fp16", "int8"),
+        "the weights': fp16 or int8",
+        ("serve", "worker", "pull", "doctor", "bench"),
+    ),
     Setting(
         "inference_precision",
         "f32",
@@ -98,17 +122,33 @@ SETTINGS = (
         "the arithmetic's on the CPU: f32, bf16, or auto for what OpenVINO chooses",
         ("serve", "worker"),
     ),
-    Setting("threads", 0, _whole(0, 1024), "cores the worker uses on the CPU (0: all)", ("serve", "worker")),
+    Setting("threads", 0, _whole(0, 1024), "cores the worker uses on the CPU (0: all)", ("serve", "worker", "bench")),
     Setting(
         "batch_ms", 100, _whole(1, 10_000), "device time a batch should take, ms", ("serve", "broker")
     ),
-    Setting("cache", None, _path, "folder of models", ("serve", "worker", "pull")),
+    Setting("npu_buckets", DEFAULT_BUCKETS, _buckets, "row lengths compiled for the NPU, tokens", _NPU),
+    Setting("npu_hint", "throughput", _one_of("throughput", "latency"), "of the NPU: throughput or latency", _NPU),
+    Setting("npu_requests", 0, _whole(0, 64), "rows in flight on the NPU (0: what its plugin calls optimal)", _NPU),
+    Setting("npu_turbo", "no", _one_of("yes", "no"), "ask the NPU for its highest frequency: yes or no", _NPU),
+    Setting("npu_tiles", 0, _whole(0, 64), "compute tiles of the NPU a model may use (0: what the hint means)", _NPU),
+    Setting("npu_options", (), _options, "further options of the NPU's plugin, KEY=VALUE, comma-separated", _NPU),
+    Setting(
+        "npu_compile_timeout", int(COMPILE_LIMIT_S), _whole(1, 86_400), "seconds one row length may compile", _NPU
+    ),
+    Setting(
+        "npu_proof_batches",
+        PROOF_BATCHES,
+        _whole(1, 1000),
+        "batches the NPU's busy time may stand still for before the worker gives up",
+        ("serve", "worker"),
+    ),
+    Setting("cache", None, _path, "folder of models", ("serve", "worker", "pull", "doctor", "bench")),
     Setting(
         "runtime_dir",
         None,
         _path,
         "folder of the sockets",
-        ("serve", "broker", "worker", "http", "rerank", "status"),
+        ("serve", "broker", "worker", "http", "rerank", "status", "doctor", "bench"),
     ),
 )  # fmt: skip
 
@@ -129,6 +169,14 @@ class Settings:
     inference_precision: str
     threads: int
     batch_ms: int
+    npu_buckets: tuple[int, ...]
+    npu_hint: str
+    npu_requests: int
+    npu_turbo: str
+    npu_tiles: int
+    npu_options: tuple[str, ...]
+    npu_compile_timeout: int
+    npu_proof_batches: int
     cache: Path
     runtime_dir: Path
     requests_socket: Path
@@ -139,7 +187,7 @@ def add_settings(parser: argparse.ArgumentParser, command: str) -> None:
     group = parser.add_argument_group("settings", "each is also an environment variable; the flag wins")
     for setting in SETTINGS:
         if command in setting.commands:
-            default = ", ".join(setting.default) if isinstance(setting.default, tuple) else setting.default
+            default = ",".join(map(str, setting.default)) if isinstance(setting.default, tuple) else setting.default
             shown = "" if default in (None, "") else f" (default {default})"
             group.add_argument(
                 setting.flag,
@@ -181,5 +229,5 @@ def as_environment(settings: Settings) -> dict[str, str]:
     for setting in SETTINGS:
         value = getattr(settings, setting.name)
         if value is not None and value != ():
-            environment[setting.variable] = ",".join(value) if isinstance(value, tuple) else str(value)
+            environment[setting.variable] = ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
     return environment

@@ -6,6 +6,7 @@ import math
 import sys
 import time
 import urllib.error
+import urllib.parse
 import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,6 +15,9 @@ from typing import Any
 
 from ..client.errors import RerankError
 from ..client.sync import Reranker
+from ..npu_worker.accel import SYSFS
+from ..npu_worker.busy_time import BusyTime
+from ..npu_worker.errors import WorkerError
 from .settings import Settings
 
 
@@ -89,9 +93,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--timeout", type=float, default=60.0, metavar="S", help="seconds for all of it (default 60)")
 
 
-def run(arguments: argparse.Namespace, _settings: Settings) -> int:
+def run(arguments: argparse.Namespace, _settings: Settings, sysfs: Path = SYSFS) -> int:
     """Run all checks and print them; 0 only if all hold."""
     deadline = time.monotonic() + arguments.timeout
+    counter = read_counter(sysfs)
     try:
         if arguments.url:
             url = arguments.url.rstrip("/")
@@ -108,6 +113,8 @@ def run(arguments: argparse.Namespace, _settings: Settings) -> int:
     problems = [
         problem for fixture, answer in zip(FIXTURES, answers, strict=True) for problem in check(fixture, answer)
     ]
+    if any(answer.device == "NPU" for answer in answers) and _is_here(arguments.url):
+        problems += check_counter(counter, read_counter(sysfs))
     for fixture, answer in zip(FIXTURES, answers, strict=True):
         word = "FAIL" if check(fixture, answer) else "ok"
         busy = "" if answer.npu_busy_delta_us is None else f", NPU busy {answer.npu_busy_delta_us} us"
@@ -132,6 +139,29 @@ def check(fixture: Fixture, answer: Answer) -> list[str]:
     if answer.device == "NPU" and not (answer.npu_busy_delta_us or 0) > 0:
         problems.append(f"{fixture.query!r}: answered by NPU, but its busy time did not rise")
     return problems
+
+
+def read_counter(sysfs: Path) -> int | str:
+    """Return this machine's NPU busy time, us, or why there is none."""
+    try:
+        return BusyTime(sysfs).read()
+    except WorkerError as error:
+        return str(error)
+
+
+def check_counter(before: int | str, after: int | str) -> list[str]:
+    """Return what is wrong with the busy time around answers of an NPU on this machine; nothing if it rose."""
+    for each in (before, after):
+        if isinstance(each, str):
+            return [f"answered by NPU, but {each}"]
+    if before == after:
+        return [f"answered by NPU, but the busy time in sysfs stayed at {before} us"]
+    return []
+
+
+def _is_here(url: str | None) -> bool:
+    """Return whether the service runs on this machine, where its NPU's sysfs is."""
+    return url is None or urllib.parse.urlsplit(url).hostname in {"127.0.0.1", "::1", "localhost"}
 
 
 def _wait_ready(ready: Callable[[], str], deadline: float) -> None:

@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import openvino as ov
@@ -18,6 +18,10 @@ from ..client.protocol import Bucket
 from .errors import DeviceUnavailable, ModelUnusable
 from .packing import Run, pack
 from .tokenization import Row
+
+if TYPE_CHECKING:
+    from .job import Job
+    from .witness import Witness
 
 #: Called in a thread of OpenVINO's when a run has finished; must not block.
 Wake = Callable[[], None]
@@ -43,13 +47,19 @@ class Device(Protocol):
     precision: str
     budget_tokens: int
     buckets: Sequence[Bucket]
+    #: What proves that the device works, where there is such a thing.
+    witness: "Witness[Job] | None"
 
     def pack(self, lengths: Sequence[int]) -> list[Run]:
         """Cut rows of these lengths into runs the device can take."""
         ...
 
     def start(self, run: Run, rows: Sequence[Row], wake: Wake) -> bool:
-        """Start a run; False if no more fits in flight now."""
+        """Start a run; False if it cannot start now. A later run may."""
+        ...
+
+    def waits(self, run: Run) -> bool:
+        """Return whether a run waits for something else than room in flight."""
         ...
 
     def collect(self) -> list[Finished]:
@@ -58,6 +68,14 @@ class Device(Protocol):
 
     def details(self) -> dict[str, Any]:
         """Return what status pages show of the device."""
+        ...
+
+    def progress(self) -> str:
+        """Return what the device is still getting ready, in a few words; empty when it is all there."""
+        ...
+
+    def check(self) -> None:
+        """Raise the ``WorkerError`` that makes it impossible to go on, if there is one."""
         ...
 
 
@@ -80,6 +98,7 @@ class DynamicDevice:
 
     budget_tokens = 8192
     buckets: Sequence[Bucket] = ()
+    witness: "Witness[Job] | None" = None
     #: Padded tokens of one run: a CPU is at its full rate from about 400 on, and a run must not take long.
     run_tokens = 1024
     _requests_in_flight = 2
@@ -94,6 +113,10 @@ class DynamicDevice:
         options: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY", "NUM_STREAMS": 1}
         if precision != "auto":
             options["INFERENCE_PRECISION_HINT"] = precision
+        if device == "CPU":
+            # For weights compressed to int8 it would quantise activations as it goes, in groups that padding moves:
+            # a pair's score would depend on its neighbours.
+            options["DYNAMIC_QUANTIZATION_GROUP_SIZE"] = 0
         if threads and device == "CPU":
             options["INFERENCE_NUM_THREADS"] = threads
         try:
@@ -106,6 +129,7 @@ class DynamicDevice:
         self._inputs = {name: port for port in compiled.inputs for name in port.names if name in INPUT_NAMES}
         self._free = [compiled.create_infer_request() for _ in range(self._requests_in_flight)]
         self._ended: deque[tuple[Any, Run, float]] = deque()
+        self._tensors: dict[Run, dict[str, ov.Tensor]] = {}
 
     def pack(self, lengths: Sequence[int]) -> list[Run]:
         """Cut rows into runs of like lengths."""
@@ -116,7 +140,9 @@ class DynamicDevice:
         if not self._free:
             return False
         request = self._free.pop()
-        for name, tensor in fill(run, rows, self._inputs).items():
+        # OpenVINO keeps the addresses only: the arrays must live until the run has ended.
+        self._tensors[run] = fill(run, rows, self._inputs)
+        for name, tensor in self._tensors[run].items():
             request.set_tensor(self._inputs[name], tensor)
 
         def ended(_: object) -> None:
@@ -132,6 +158,7 @@ class DynamicDevice:
         finished = []
         while self._ended:
             request, run, ended = self._ended.popleft()
+            del self._tensors[run]
             finished.append(Finished(run, read_logits(request), ended))
             self._free.append(request)
         return finished
@@ -139,6 +166,17 @@ class DynamicDevice:
     def details(self) -> dict[str, Any]:
         """Return what status pages show: nothing beyond the name and the precision."""
         return {}
+
+    def waits(self, run: Run) -> bool:  # noqa: ARG002
+        """Return whether a run waits for something else than room in flight: it never does."""
+        return False
+
+    def progress(self) -> str:
+        """Return what is still being got ready: nothing."""
+        return ""
+
+    def check(self) -> None:
+        """Raise nothing: what fails here fails with its batch."""
 
 
 def read_logits(request: Any) -> NDArray[np.float32] | Exception:
@@ -148,6 +186,8 @@ def read_logits(request: Any) -> NDArray[np.float32] | Exception:
         logits: NDArray[np.float32] = request.get_output_tensor(0).data.reshape(-1).astype(np.float32)
     except Exception as error:
         return error
+    if not np.isfinite(logits).all():
+        return ArithmeticError(f"the device answered {logits.tolist()}: not all are finite numbers")
     return logits
 
 

@@ -1,5 +1,6 @@
 """A model on a device, ready to score: what the worker serves, and what can be run without any queue."""
 
+import logging
 import math
 import threading
 import time
@@ -7,13 +8,19 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..client.protocol import Batch, BatchFailed, BatchResult
+from .bucket_loader import Say
 from .device import Device, DynamicDevice
 from .errors import DeviceLost, ModelUnusable
 from .job import Job
 from .model.errors import ModelError
 from .model.store import ReadyModel, load
+from .npu_platform import Platform
+from .npu_settings import NpuSettings
+from .npu_start import start_npu
 from .pipeline import Pipeline
 from .tokenization import PairTokenizer
+
+logger = logging.getLogger("openvino_reranker.worker")
 
 #: A pair every English cross-encoder has an opinion on; only a number is asked for, not which.
 _SMOKE_QUERY = "what is a cross-encoder?"
@@ -35,20 +42,41 @@ class Engine:
         self.device = device
 
     @classmethod
-    def open(cls, folder: Path, device: str, precision: str = "f32", threads: int = 0) -> "Engine":
+    def open(
+        cls,
+        folder: Path,
+        device: str,
+        precision: str = "f32",
+        threads: int = 0,
+        npu: NpuSettings | None = None,
+        platform: Platform | None = None,
+        say: Say = logger.info,
+    ) -> "Engine":
         """Load a ready model onto a device and try it with one inference.
+
+        Args:
+            folder: The ready model's.
+            device: ``NPU``, ``CPU`` or ``GPU``.
+            precision: Of the arithmetic on CPU and GPU.
+            threads: Cores to use on the CPU; 0 for all.
+            npu: How to use the NPU; the defaults if not given, with the compiled model beside the model.
+            platform: The machine; the real one if not given.
+            say: Takes a line on what is being done.
 
         Raises:
             ModelUnusable: The folder holds no ready model, or it does not compile.
             DeviceUnavailable: The device is not there.
+            CompileFailed: The NPU's compiler gives the model up.
+            NotProven: The NPU does not prove that it works, and rightly.
             DeviceLost: The first inference failed, or answered what is no number.
         """
-        try:
-            model = load(folder)
-        except ModelError as error:
-            raise ModelUnusable(str(error)) from error
-        tokenizer = PairTokenizer(folder / "tokenizer.json", model.card.max_length)
-        on = DynamicDevice(folder / "model.xml", model.card.max_length, device, precision, threads)
+        model, tokenizer = open_model(folder)
+        on: Device
+        if device == "NPU":
+            npu = npu or NpuSettings(folder.parent / "compiled")
+            on = start_npu(model, tokenizer, npu, platform or Platform(), say)
+        else:
+            on = DynamicDevice(folder / "model.xml", model.card.max_length, device, precision, threads)
         engine = cls(model, tokenizer, on)
         engine.smoke()
         return engine
@@ -71,7 +99,21 @@ class Engine:
         while not (done := pipeline.advance(time.monotonic())):
             finished.wait()
             finished.clear()
+            self.device.check()
         answer = done[0].answer(None)
         if isinstance(answer, BatchFailed):
             raise DeviceLost(f"the {self.device.name} failed: {answer.message}")
         return answer
+
+
+def open_model(folder: Path) -> tuple[ReadyModel, PairTokenizer]:
+    """Return a ready model and its tokenizer.
+
+    Raises:
+        ModelUnusable: The folder holds no ready model.
+    """
+    try:
+        model = load(folder)
+    except ModelError as error:
+        raise ModelUnusable(str(error)) from error
+    return model, PairTokenizer(folder / "tokenizer.json", model.card.max_length)

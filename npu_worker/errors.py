@@ -2,13 +2,27 @@
 
 ::
 
-    WorkerError             70  something in the worker broke
-    ├── DeviceUnavailable   69  the device asked for is not there, or is not what it says
-    ├── DeviceLost          75  the device stopped working; starting again may help
-    ├── AlreadyOwned        73  another worker owns the device
-    └── ModelUnusable       78  the model folder is missing, damaged or not a cross-encoder
+    WorkerError              70  something in the worker broke
+    ├── DeviceUnavailable    69  the device asked for is not there, or is not what it says
+    │   ├── NoNpu                no device of the kernel driver intel_vpu
+    │   ├── NoPermission         this user may not open it
+    │   ├── NoUserDriver         the kernel has an NPU, OpenVINO finds none
+    │   ├── NoCompiler           nothing is installed that compiles for the NPU
+    │   └── NotAnNpu             what answers to the name NPU is something else
+    ├── CompileFailed        65  the NPU's compiler cannot make this model
+    ├── NotProven            76  the NPU did not prove at the start that it works, and rightly
+    │   ├── NoCounter            the driver has no busy-time counter
+    │   ├── CounterUnreadable    it has one that cannot be read
+    │   ├── CounterStill         it did not rise during inference
+    │   └── WrongLogits          the scores are not the model's
+    ├── DeviceLost           75  the device stopped working; starting again may help
+    │   ├── StoodStill           its busy-time counter stands still while it claims to work
+    │   └── CounterLost          its busy-time counter can be read no more
+    ├── LostRepeatedly       71  the device was lost again and again
+    ├── AlreadyOwned         73  another worker owns the device
+    └── ModelUnusable        78  the model folder is missing, damaged or not a cross-encoder
 
-A supervisor starts a worker again after 70 and 75, and not after 69, 73 and 78: those need a person.
+A supervisor starts a worker again after 70 and 75, and not after the others: those need a person.
 """
 
 from typing import ClassVar
@@ -26,10 +40,72 @@ class DeviceUnavailable(WorkerError):
     status = 69
 
 
+class NoNpu(DeviceUnavailable):
+    """No device of the kernel driver intel_vpu."""
+
+
+class NoPermission(DeviceUnavailable):
+    """This user may not open the NPU."""
+
+
+class NoUserDriver(DeviceUnavailable):
+    """The kernel has an NPU, and OpenVINO finds none."""
+
+
+class NoCompiler(DeviceUnavailable):
+    """Nothing is installed that compiles for the NPU."""
+
+
+class NotAnNpu(DeviceUnavailable):
+    """What answers to the name NPU is something else."""
+
+
+class CompileFailed(WorkerError):
+    """The NPU's compiler cannot make this model."""
+
+    status = 65
+
+
+class NotProven(WorkerError):
+    """The NPU did not prove at the start that it works, and rightly."""
+
+    status = 76
+
+
+class NoCounter(NotProven):
+    """The driver has no busy-time counter."""
+
+
+class CounterUnreadable(NotProven):
+    """The busy-time counter cannot be read."""
+
+
+class CounterStill(NotProven):
+    """The busy-time counter did not rise during inference."""
+
+
+class WrongLogits(NotProven):
+    """The scores are not the model's."""
+
+
 class DeviceLost(WorkerError):
     """The device stopped working."""
 
     status = 75
+
+
+class StoodStill(DeviceLost):
+    """The busy-time counter stands still while the device claims to work."""
+
+
+class CounterLost(DeviceLost):
+    """The busy-time counter can be read no more."""
+
+
+class LostRepeatedly(WorkerError):
+    """The device was lost again and again."""
+
+    status = 71
 
 
 class AlreadyOwned(WorkerError):
@@ -45,4 +121,6 @@ class ModelUnusable(WorkerError):
 
 
 #: Exit statuses after which starting again cannot help.
-PERMANENT = frozenset({DeviceUnavailable.status, AlreadyOwned.status, ModelUnusable.status})
+PERMANENT = frozenset(
+    each.status for each in (DeviceUnavailable, CompileFailed, NotProven, LostRepeatedly, AlreadyOwned, ModelUnusable)
+)

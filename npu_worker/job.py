@@ -52,6 +52,16 @@ class Job:
         """Whether every run has finished."""
         return not self._left
 
+    @property
+    def failed(self) -> bool:
+        """Whether the device failed on any run."""
+        return self._failure is not None
+
+    @property
+    def worked(self) -> bool:
+        """Whether the device had to do anything for it."""
+        return self._runs > 0
+
     def finish(self, finished: Finished, seconds: float) -> None:
         """Note a finished run of this job, which had the device for ``seconds``."""
         self._left -= 1

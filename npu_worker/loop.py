@@ -7,12 +7,14 @@ import socket
 import time
 from pathlib import Path
 
+import msgspec
 import zmq
 
 from ..client.errors import InvalidRequest
 from ..client.limits import MAX_FRAME_BYTES
 from ..client.protocol import (
     Batch,
+    BatchResult,
     BrokerToWorker,
     Dismissed,
     Message,
@@ -21,12 +23,16 @@ from ..client.protocol import (
     WhoAreYou,
     WorkerBye,
     WorkerHello,
+    WorkerState,
     WorkerWelcome,
     decode_for_worker,
     encode,
 )
+from ..daemon.heartbeat import Heartbeat
+from ..daemon.notify import Notifier
 from ..daemon.stop_signal import StopSignal
 from .device import Device
+from .errors import WorkerError
 from .job import Job
 from .pipeline import LEAD_MS, Pipeline
 from .tokenization import PairTokenizer
@@ -38,6 +44,10 @@ BUSY_PROGRESS_S = 0.25
 IDLE_PROGRESS_S = 1.0
 #: How often it says hello while no broker answers, s.
 HELLO_AGAIN_S = 5.0
+#: The device has finished nothing for so long: the service manager's watchdog hears no more of us, ms.
+STUCK_MS = 30_000.0
+#: How long a stopping worker waits for the device, s.
+DRAIN_S = 10.0
 
 
 class Dismissal(Exception):
@@ -52,9 +62,17 @@ class WorkerLoop:
         tokenizer: The model's.
         model: The model's name, for answers.
         workers_socket: The broker's socket for workers; it may appear later.
+        notifier: The line to the service manager, if there is one.
     """
 
-    def __init__(self, device: Device, tokenizer: PairTokenizer, model: str, workers_socket: Path) -> None:
+    def __init__(
+        self,
+        device: Device,
+        tokenizer: PairTokenizer,
+        model: str,
+        workers_socket: Path,
+        notifier: Notifier | None = None,
+    ) -> None:
         self._device = device
         self._tokenizer = tokenizer
         self._hello = WorkerHello(
@@ -75,12 +93,16 @@ class WorkerLoop:
         self._welcomed = False
         self._pulling = False
         self._last_word = 0.0
+        self._heartbeat = Heartbeat(notifier)
+        self._stop_at: float | None = None
+        self._pairs, self._device_ms = 0, 0.0
 
     def run(self) -> None:
         """Pull and answer batches until SIGTERM or SIGINT; what is on the device then is still answered.
 
         Raises:
             Dismissal: Another worker took this one's place.
+            WorkerError: The device cannot go on; the broker has been told, and has the batches back.
         """
         context = zmq.Context()
         self._socket = context.socket(zmq.DEALER)
@@ -92,7 +114,12 @@ class WorkerLoop:
             self._socket.connect(self._address)
             self._say_hello()
             with StopSignal() as stop:
-                self._loop(stop)
+                self._heartbeat.ready(self._status_line())
+                try:
+                    self._loop(stop)
+                except WorkerError as error:
+                    self._send(WorkerBye(str(error)))
+                    raise
             self._send(WorkerBye("stopped"))
         finally:
             self._socket.close()
@@ -102,13 +129,16 @@ class WorkerLoop:
         poller = zmq.Poller()
         for each in (self._socket, self._wakened, stop):
             poller.register(each, zmq.POLLIN)
-        while not (stop.count and self._pipeline.idle) and stop.count < 2:
+        while not self._stopped(stop):
             ready = dict(poller.poll(self._timeout_ms()))
             if self._wakened.fileno() in ready:
                 with contextlib.suppress(BlockingIOError):
                     self._wakened.recv(4096)
             if stop.fileno() in ready:
                 stop.clear()
+                if self._stop_at is None:
+                    self._stop_at = time.monotonic() + DRAIN_S
+                    self._heartbeat.stopping("stopping: finishing what the device holds")
             self._finish_jobs()
             if self._socket in ready:
                 self._read()
@@ -117,20 +147,51 @@ class WorkerLoop:
                 self._pull_if_due(now)
             if now - self._last_word >= self._progress_s():
                 self._speak(now)
+            self._heartbeat.beat(now, self._status_line, alive=self._pipeline.stalled_ms(now) < STUCK_MS)
+
+    def _stopped(self, stop: StopSignal) -> bool:
+        if self._stop_at is None:
+            return False
+        witness = self._device.witness
+        answered = self._pipeline.idle and (witness is None or witness.idle)
+        return answered or stop.count > 1 or time.monotonic() >= self._stop_at
+
+    def _status_line(self) -> str:
+        hello, now = self._hello, time.monotonic()
+        if not self._welcomed:
+            state = "waiting for the broker"
+        elif (stalled := self._pipeline.stalled_ms(now)) > 1000:
+            state = f"the device has finished nothing for {stalled / 1000:.0f} s"
+        else:
+            state = "idle" if self._pipeline.idle else "busy"
+        if progress := self._device.progress():
+            state += f", {progress}"
+        rate = f" at {self._pairs / self._device_ms * 1000:.0f} pairs/s" if self._device_ms else ""
+        return f"{hello.model} on {hello.device} ({hello.precision}): {state}, {self._pairs} pairs so far{rate}"
 
     def _timeout_ms(self) -> int:
         now = time.monotonic()
         wait_ms = (self._last_word + self._progress_s() - now) * 1000
-        if self._welcomed and not self._pulling:
+        if (due := self._heartbeat.next_wakeup()) is not None:
+            wait_ms = min(wait_ms, (due - now) * 1000)
+        witness = self._device.witness
+        if witness is not None and (seconds := witness.due_in(now)) is not None:
+            wait_ms = min(wait_ms, seconds * 1000)
+        if self._welcomed and not self._pulling and self._stop_at is None:
             wait_ms = min(wait_ms, self._pipeline.free_in_ms(now) - LEAD_MS)
         return max(0, int(wait_ms) + 1)
 
     def _speak(self, now: float) -> None:
         """Tell that the loop runs; before the broker's welcome, say hello again (a dying broker may have had it)."""
-        if self._welcomed:
-            self._send(Progress(self._pipeline.stalled_ms(now)))
-        else:
+        if self._device.witness is not None:
+            self._device.witness.look_if_idle(now)
+        if not self._welcomed:
             self._say_hello()
+            return
+        if (details := self._device.details()) != self._hello.details:
+            self._hello = msgspec.structs.replace(self._hello, details=details)
+            self._send(WorkerState(details))
+        self._send(Progress(self._pipeline.stalled_ms(now)))
 
     def _progress_s(self) -> float:
         if not self._welcomed:
@@ -143,8 +204,26 @@ class WorkerLoop:
             self._send(Pull())
 
     def _finish_jobs(self) -> None:
-        for job in self._pipeline.advance(time.monotonic()):
-            self._send(job.answer(None))
+        """Answer what is done; where the device has a witness, once it has seen the batch work."""
+        now = time.monotonic()
+        witness = self._device.witness
+        for job in self._pipeline.advance(now):
+            if witness is None or job.failed:
+                self._answer(job, None)
+            else:
+                witness.end(job, worked=job.worked)
+        if witness is not None:
+            for job, rise_us in witness.settle(now):
+                self._answer(job, rise_us)
+        self._device.check()
+
+    def _answer(self, job: Job, npu_busy_delta_us: int | None) -> None:
+        answer = job.answer(npu_busy_delta_us)
+        if isinstance(answer, BatchResult):
+            self._pairs += len(answer.logits)
+            self._device_ms += answer.inference_ms
+            logger.debug("batch %d: %d pairs in %.1f ms", answer.batch, len(answer.logits), answer.inference_ms)
+        self._send(answer)
 
     def _read(self) -> None:
         with contextlib.suppress(zmq.Again):
@@ -164,11 +243,16 @@ class WorkerLoop:
                 self._welcomed = True
             case Batch():
                 self._pulling = False
-                self._pipeline.add(Job(message, self._tokenizer, self._device), time.monotonic())
+                job = Job(message, self._tokenizer, self._device)
+                if self._device.witness is not None:
+                    self._device.witness.begin(job)
+                self._pipeline.add(job, time.monotonic())
                 self._finish_jobs()  # a batch of refused pairs is done at once
             case WhoAreYou() if self._welcomed:  # else the hello is on its way
                 # A broker that does not know us has no use for what another one asked for.
                 self._pipeline.abandon()
+                if self._device.witness is not None:
+                    self._device.witness.forget()
                 self._say_hello()
             case Dismissed(reason=reason):
                 raise Dismissal(reason)

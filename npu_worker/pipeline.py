@@ -3,6 +3,7 @@
 No socket in here; time is a parameter.
 """
 
+import math
 from collections import deque
 
 from .device import Device, Wake
@@ -10,13 +11,15 @@ from .job import Job
 from .packing import Run
 
 #: Ask for the next batch when the device will be free in so many ms: enough to fetch and tokenize it.
-LEAD_MS = 15.0
+LEAD_MS = 40.0
+#: Jobs held at once: more come only while runs wait for a shape that is being compiled, and not without end.
+MOST_JOBS = 16
 #: Weight of the newest run in the running mean of the device's rate.
 _NEWEST = 0.2
 
 
 class Pipeline:
-    """Feeds a device with the runs of jobs, first come, first served."""
+    """Feeds a device with the runs of jobs, first come, first served; a run that waits for its shape is passed by."""
 
     def __init__(self, device: Device, wake: Wake) -> None:
         self._device = device
@@ -43,7 +46,7 @@ class Pipeline:
             job.to_start.clear()
 
     def advance(self, now: float) -> list[Job]:
-        """Collect what has finished, start what can; return the jobs that are done, in order."""
+        """Collect what has finished, start what can; return the jobs that are done, the older first."""
         for finished in self._device.collect():
             job, started = self._running.pop(finished.run)
             seconds = finished.ended - max(started, self._last_end)
@@ -51,9 +54,9 @@ class Pipeline:
             job.finish(finished, seconds)
             self._learn(finished.run.padded_tokens, seconds * 1000)
         self._start_runs(now)
-        done = []
-        while self._jobs and self._jobs[0].done:
-            done.append(self._jobs.popleft())
+        done = [job for job in self._jobs if job.done]
+        if done:
+            self._jobs = deque(job for job in self._jobs if not job.done)
         return done
 
     def stalled_ms(self, now: float) -> float:
@@ -67,20 +70,23 @@ class Pipeline:
         """Estimate when the device will have nothing to do, ms from now."""
         if not self._jobs:
             return 0.0
+        if len(self._jobs) >= MOST_JOBS:
+            return math.inf
         if self._tokens_per_ms is None:
             return 0.0  # the first batch ever: ask early rather than late
         tokens = sum(run.padded_tokens for run in self._running)
-        tokens += sum(run.padded_tokens for job in self._jobs for run in job.to_start)
+        tokens += sum(run.padded_tokens for job in self._jobs for run in job.to_start if not self._device.waits(run))
         return max(0.0, tokens / self._tokens_per_ms - self.stalled_ms(now))
 
     def _start_runs(self, now: float) -> None:
         for job in self._jobs:
-            while job.to_start:
-                run = job.to_start[0]
-                if not self._device.start(run, job.rows, self._wake):
-                    return
-                self._running[run] = (job, now)
-                job.to_start.pop(0)
+            waiting = []
+            for run in job.to_start:
+                if self._device.start(run, job.rows, self._wake):
+                    self._running[run] = (job, now)
+                else:
+                    waiting.append(run)
+            job.to_start = waiting
 
     def _learn(self, tokens: int, milliseconds: float) -> None:
         if milliseconds <= 0:

@@ -1,18 +1,38 @@
 """The worker process: own the device, load the model, serve."""
 
+import contextlib
 import logging
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 from ..client.sockets import WORKERS_SOCKET
+from ..daemon.notify import Notifier
 from .engine import Engine
+from .errors import DeviceLost, LostRepeatedly
 from .lock import DeviceLock
 from .loop import Dismissal, WorkerLoop
+from .losses import MOST_LOSSES, WINDOW_S, Losses
+from .npu_errors import RELOAD
+from .npu_platform import Platform
+from .npu_settings import NpuSettings
 
 logger = logging.getLogger("openvino_reranker.worker")
 
+#: Loading and compiling may take so long before the service manager ends it, s.
+LOAD_LIMIT_S = 900.0
 
-def run_worker(runtime_dir: Path, model_dir: Path, device: str, precision: str, threads: int) -> None:
+
+def run_worker(
+    runtime_dir: Path,
+    model_dir: Path,
+    device: str,
+    precision: str,
+    threads: int,
+    notifier: Notifier | None = None,
+    npu: NpuSettings | None = None,
+    platform: Platform | None = None,
+) -> None:
     """Serve until told to stop.
 
     Args:
@@ -21,14 +41,24 @@ def run_worker(runtime_dir: Path, model_dir: Path, device: str, precision: str, 
         device: ``NPU``, ``CPU`` or ``GPU``.
         precision: Of the arithmetic on the CPU: ``f32``, ``bf16`` or ``auto``.
         threads: Cores to use on the CPU; 0 for all.
+        notifier: The line to the service manager, if there is one.
+        npu: How to use the NPU.
+        platform: The machine; the real one if not given.
 
     Raises:
         WorkerError: With the sentence to show and the exit status.
     """
-    with DeviceLock(runtime_dir, device):
+    notifier = notifier or Notifier()
+
+    def say(line: str) -> None:
+        logger.info(line)
+        notifier.status(line)
+
+    with DeviceLock(runtime_dir, device), _breaker(runtime_dir, device):
         started = time.monotonic()
         logger.info("loading %s for %s", model_dir, device)
-        engine = Engine.open(model_dir, device, precision, threads)
+        with notifier.starting_slowly(f"loading {model_dir.name} for {device}", LOAD_LIMIT_S):
+            engine = Engine.open(model_dir, device, precision, threads, npu, platform, say)
         name = engine.model.card.name
         logger.info(
             "%s is ready on %s in %s after %.1f s",
@@ -38,6 +68,20 @@ def run_worker(runtime_dir: Path, model_dir: Path, device: str, precision: str, 
             time.monotonic() - started,
         )
         try:
-            WorkerLoop(engine.device, engine.tokenizer, name, runtime_dir / WORKERS_SOCKET).run()
+            WorkerLoop(engine.device, engine.tokenizer, name, runtime_dir / WORKERS_SOCKET, notifier).run()
         except Dismissal as dismissal:
             logger.warning("dismissed: %s", dismissal)
+
+
+@contextlib.contextmanager
+def _breaker(runtime_dir: Path, device: str) -> Iterator[None]:
+    """Turn one loss of the NPU too many into ``LostRepeatedly``, after which nobody starts the worker again."""
+    try:
+        yield
+    except DeviceLost as error:
+        if device == "NPU" and Losses(runtime_dir / "npu-losses.json").note(time.time()):
+            raise LostRepeatedly(
+                f"the NPU was lost {MOST_LOSSES} times within {WINDOW_S / 60:.0f} minutes, so it is not tried again by "
+                f"itself: {RELOAD}, then start the worker. The last time: {error}"
+            ) from error
+        raise

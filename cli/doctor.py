@@ -1,0 +1,69 @@
+"""``doctor``: everything a bug report needs, with or without a running service."""
+
+import argparse
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from .components import find_model, npu_settings
+from .settings import Settings
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's own arguments."""
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.add_argument(
+        "--npu", action="store_true", help="try the NPU out: compile, prove and time every row length (minutes)"
+    )
+    parser.add_argument(
+        "--report", type=Path, metavar="FILE", help="where --npu writes its report (default: in this folder)"
+    )
+
+
+def run(arguments: argparse.Namespace, settings: Settings) -> int:
+    """Print the findings; 0 unless there is a problem, else 1, or with --npu the status of what failed."""
+    # These need the extra [worker] and a second to load.
+    import openvino as ov
+
+    from ..npu_worker import diagnosis
+    from ..npu_worker.errors import WorkerError
+    from ..npu_worker.machine_checks import check_machine
+    from ..npu_worker.npu_platform import Platform
+    from ..npu_worker.npu_trial import try_npu
+    from ..npu_worker.openvino_checks import check_openvino
+    from ..npu_worker.service_checks import check_cache, check_model, check_sockets
+
+    npu = npu_settings(settings)
+    findings = check_machine() + check_openvino(ov.Core(), ov.get_version())
+    if settings.device != "NPU" and not arguments.npu:
+        findings = diagnosis.soften(findings)
+    folder = None
+    try:
+        folder = find_model(settings)
+        findings.append(check_model(folder))
+    except WorkerError as error:
+        findings.append(diagnosis.problem("model", str(error), "openvino-reranker pull"))
+    findings.append(check_cache(settings.cache, npu.cache))
+    findings += check_sockets(settings.runtime_dir)
+    if not arguments.json:
+        print(diagnosis.as_text(findings), flush=True)
+
+    status = 1 if diagnosis.worst(findings) == "problem" else 0
+    more: dict[str, Any] = {}
+    if arguments.npu and folder is not None:
+        try:
+            more["trial"] = try_npu(folder, npu, Platform(), _say)
+        except WorkerError as error:
+            status, more["failed"] = error.status, str(error)
+            print(f"openvino-reranker: {error}", file=sys.stderr)
+        report = arguments.report or Path(time.strftime("openvino-reranker-npu-%Y%m%d-%H%M%S.json"))
+        report.write_text(diagnosis.as_json(findings, more) + "\n", encoding="utf-8")
+        print(f"wrote {report}: please send it to us, working or not", file=sys.stderr)
+    if arguments.json:
+        print(diagnosis.as_json(findings, more))
+    return status
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)

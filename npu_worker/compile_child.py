@@ -1,0 +1,75 @@
+"""The process that compiles one bucket, so that a compiler that aborts takes nothing else with it.
+
+Reads an ``Order`` from standard input, writes the compiled model into a file and an ``Outcome`` to standard output.
+"""
+
+import ctypes
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import openvino as ov
+
+_PR_SET_PDEATHSIG = 1
+
+
+class Order(msgspec.Struct, frozen=True):
+    """What to compile, and where to put it. ``parent`` is who waits for it."""
+
+    model: str
+    tokens: int
+    options: dict[str, str]
+    output: str
+    parent: int
+
+
+class Outcome(msgspec.Struct, frozen=True):
+    """What came of it: how long it took, s; ``error`` if it failed; ``not_exported`` if only the export did."""
+
+    seconds: float = 0.0
+    error: str = ""
+    not_exported: str = ""
+
+
+def make_static(model: Any, tokens: int) -> None:
+    """Give every input of a model the shape of one row."""
+    model.reshape({port: [1, tokens] for port in model.inputs})
+
+
+def compile_order(order: Order) -> Outcome:
+    """Compile and export one bucket."""
+    began = time.monotonic()
+    core = ov.Core()
+    try:
+        model = core.read_model(order.model)
+        make_static(model, order.tokens)
+        compiled = core.compile_model(model, "NPU", order.options)
+    except RuntimeError as error:
+        return Outcome(time.monotonic() - began, error=str(error) or "OpenVINO gave no reason")
+    seconds = time.monotonic() - began
+    try:
+        exported = compiled.export_model()
+        content = exported if isinstance(exported, bytes) else exported.getbuffer()
+        Path(order.output).write_bytes(content)
+    except (RuntimeError, OSError) as error:
+        return Outcome(seconds, not_exported=str(error) or "OpenVINO gave no reason")
+    return Outcome(seconds)
+
+
+def main() -> None:
+    """Do what standard input says."""
+    order = msgspec.json.decode(sys.stdin.buffer.read(), type=Order)
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != order.parent:
+        sys.exit(1)  # it died before it could be noticed
+    outcome = compile_order(order)
+    sys.stdout.buffer.write(msgspec.json.encode(outcome))
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()
