@@ -45,6 +45,7 @@ from ..client.protocol import (
     WorkerBye,
     WorkerHello,
     WorkerMessage,
+    WorkerStarting,
     WorkerState,
     WorkerStatus,
     WorkerWelcome,
@@ -101,6 +102,7 @@ class Broker:
         self._admission = Admission(limits)
         self._pace = Pace(512, 1 << 30, (), batch_ms)
         self._worker: WorkerLink | None = None
+        self._starting: tuple[bytes, WorkerStarting] | None = None
         self._losses_in_a_row = 0
         self._last_loss = 0.0
         self._loss_reason = ""
@@ -154,6 +156,9 @@ class Broker:
         if isinstance(message, WorkerHello):
             self._worker_hello(identity, message, now)
             return self._assign(now)
+        if isinstance(message, WorkerStarting):
+            self._starting = (identity, message)
+            return self._flush()
         worker = self._worker
         if worker is None or worker.identity != identity:
             self._actions.append(ToWorker(identity, WhoAreYou()))
@@ -181,6 +186,8 @@ class Broker:
 
     def worker_gone(self, identity: bytes, now: float) -> list[Action]:
         """Give up a worker whose connection closed."""
+        if self._starting is not None and self._starting[0] == identity:
+            self._starting = None
         if self._worker is not None and self._worker.identity == identity:
             self._lose_worker(self._worker, f"the worker (pid {self._worker.hello.pid}) closed its connection", now)
         return self._assign(now)
@@ -225,6 +232,9 @@ class Broker:
             return False, "the service is stopping"
         if self._refusing(now):
             return False, self._refusing_text()
+        if self._worker is None and self._starting is not None:
+            starting = self._starting[1]
+            return False, f"no worker is ready: the one that is starting (pid {starting.pid}) says: {starting.doing}"
         if self._worker is None:
             return False, "no worker is ready: it is loading its model, or it is not running"
         return True, "ready"

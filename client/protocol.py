@@ -154,6 +154,13 @@ class WorkerHello(Message, frozen=True, tag="worker_hello"):
     details: dict[str, Any] = {}
 
 
+class WorkerStarting(Message, frozen=True, tag="worker_starting", gc=False):
+    """Tell what a worker does that is not ready yet (loading, compiling); its hello comes on another connection."""
+
+    pid: Count
+    doing: Annotated[str, Meta(max_length=500)]
+
+
 class Pull(Message, frozen=True, tag="pull", gc=False):
     """Ask for one batch; answered by ``Batch`` as soon as anything waits."""
 
@@ -237,7 +244,7 @@ class Dismissed(Message, frozen=True, tag="dismissed", gc=False):
 
 
 ClientMessage = Hello | Rerank | Cancel | GetStatus
-WorkerMessage = WorkerHello | Pull | Progress | BatchResult | BatchFailed | WorkerState | WorkerBye
+WorkerMessage = WorkerHello | WorkerStarting | Pull | Progress | BatchResult | BatchFailed | WorkerState | WorkerBye
 
 
 class QueueStatus(msgspec.Struct, frozen=True):

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from ..client.sockets import WORKERS_SOCKET
 from ..daemon.notify import Notifier
+from .announcement import Announcement
 from .engine import Engine
 from .errors import DeviceLost, LostRepeatedly
 from .lock import DeviceLock
@@ -50,14 +51,19 @@ def run_worker(
     """
     notifier = notifier or Notifier()
 
-    def say(line: str) -> None:
-        logger.info(line)
-        notifier.status(line)
-
+    workers_socket = runtime_dir / WORKERS_SOCKET
     with DeviceLock(runtime_dir, device), _breaker(runtime_dir, device):
         started = time.monotonic()
-        logger.info("loading %s for %s", model_dir, device)
-        with notifier.starting_slowly(f"loading {model_dir.name} for {device}", LOAD_LIMIT_S):
+        loading = f"loading {model_dir} for {device}"
+        logger.info(loading)
+        with notifier.starting_slowly(loading, LOAD_LIMIT_S), Announcement(workers_socket) as announcement:
+            announcement.say(loading)
+
+            def say(line: str) -> None:
+                logger.info(line)
+                notifier.status(line)
+                announcement.say(line)
+
             engine = Engine.open(model_dir, device, precision, threads, npu, platform, say)
         name = engine.model.card.name
         logger.info(
@@ -68,7 +74,7 @@ def run_worker(
             time.monotonic() - started,
         )
         try:
-            WorkerLoop(engine.device, engine.tokenizer, name, runtime_dir / WORKERS_SOCKET, notifier).run()
+            WorkerLoop(engine.device, engine.tokenizer, name, workers_socket, notifier).run()
         except Dismissal as dismissal:
             logger.warning("dismissed: %s", dismissal)
 

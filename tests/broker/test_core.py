@@ -18,6 +18,7 @@ from openvino_reranker.client.protocol import (
     Welcome,
     WhoAreYou,
     WorkerBye,
+    WorkerStarting,
     WorkerState,
 )
 from openvino_reranker.tests.broker.bench import Bench, logit
@@ -447,6 +448,20 @@ def test_hello_and_status_and_nonsense_are_answered() -> None:
     bench.take(bench.broker.client_message(peer, GetStatus(b"t"), bench.now))
     assert isinstance(bench.to_clients[-1][1], Status)
     assert bench.to_clients[-1][1].peers == {}
+
+
+def test_a_worker_that_is_starting_says_what_it_does() -> None:
+    bench = Bench()
+    bench.take(bench.broker.worker_message(b"starting", WorkerStarting(7, "compiling 3/7"), bench.now))
+    assert bench.broker.ready(bench.now)[1].endswith("(pid 7) says: compiling 3/7")
+    bench.ask(b"1", [b"a"])
+    bench.hello()
+    bench.serve()
+    assert bench.scores(b"1")
+    bench.take(bench.broker.worker_gone(b"worker", bench.now))
+    assert "compiling 3/7" in bench.broker.ready(bench.now)[1]
+    bench.take(bench.broker.worker_gone(b"starting", bench.now))
+    assert "not running" in bench.broker.ready(bench.now)[1]
 
 
 def test_only_the_brokers_own_user_may_speak_for_others() -> None:
