@@ -42,7 +42,7 @@ def quantize(graph: ov.Model, tokenizer: Any) -> ov.Model:
         raise QuantizerMissing(
             f"int8 weights need nncf ({error}): pip install 'openvino-reranker[int8]', or pull with --precision fp16"
         ) from error
-    nncf.set_log_level(logging.ERROR)
+    logging.getLogger("nncf").setLevel(logging.ERROR)
     feeds = [feed_of(graph, tokenizer, query, passage) for query, passage in pairs()]
     # nncf draws its progress bars on standard output, which belongs to the command line.
     with contextlib.redirect_stdout(io.StringIO()):
