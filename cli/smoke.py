@@ -1,20 +1,17 @@
 """``smoke``: does the running service really rank? Questions whose best passage is known, asked for real."""
 
 import argparse
-import json
 import math
 import sys
 import time
-import urllib.error
 import urllib.parse
-import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from ..client.errors import RerankError
+from ..client.errors import RerankError, Unavailable
 from ..client.sync import Reranker
+from ..load.target import fetch
 from ..npu_worker.accel import SYSFS
 from ..npu_worker.busy_time import BusyTime
 from ..npu_worker.errors import WorkerError
@@ -178,27 +175,16 @@ def _socket_ready(reranker: Reranker) -> str:
 
 def _http_ready(url: str) -> str:
     try:
-        body = _fetch(f"{url}/readyz", None, 5.0)
-    except urllib.error.HTTPError as error:
-        if error.code != 503:
-            raise
-        body = json.loads(error.read())
-    return "" if body["ready"] else str(body["reason"])
-
-
-def _fetch(url: str, body: object | None, timeout: float) -> Any:
-    if not url.startswith(("http://", "https://")):
-        raise ValueError(f"{url} is not an http URL")
-    data = None if body is None else json.dumps(body).encode()
-    request = urllib.request.Request(url, data, {"Content-Type": "application/json"})  # noqa: S310  (checked above)
-    with urllib.request.urlopen(request, timeout=timeout) as response:  # noqa: S310
-        return json.load(response)
+        fetch(f"{url}/readyz", None, 5.0)
+    except Unavailable as error:
+        return error.message
+    return ""
 
 
 def _ask_http(url: str, fixture: Fixture, deadline: float) -> Answer:
     started = time.monotonic()
     body = {"query": fixture.query, "documents": list(fixture.passages)}
-    found = _fetch(f"{url}/rerank", body, max(1.0, deadline - started))
+    found = fetch(f"{url}/rerank", body, max(1.0, deadline - started))
     return Answer(
         [result["index"] for result in found["results"]],
         [result["score"] for result in found["results"]],
