@@ -1,0 +1,61 @@
+"""What ``pip install`` puts on a machine, as opposed to what a checkout holds."""
+
+import os
+import subprocess
+import sys
+import sysconfig
+import zipfile
+from pathlib import Path
+
+import pytest
+from openvino_reranker.tests.processes import ROOT
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel's content, unpacked where nothing of the checkout is near."""
+    made = tmp_path_factory.mktemp("wheel")
+    # Built from a copy: setuptools writes beside what it builds.
+    tracked = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, check=True, capture_output=True).stdout
+    source = made / "source"
+    for name in filter(None, tracked.decode().split("\0")):
+        (source / name).parent.mkdir(parents=True, exist_ok=True)
+        if (ROOT / name).is_file():
+            (source / name).write_bytes((ROOT / name).read_bytes())
+    command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(made), str(source)]
+    subprocess.run(command, check=True)
+    with zipfile.ZipFile(next(made.glob("*.whl"))) as wheel:
+        wheel.extractall(made / "site")
+    return made / "site"
+
+
+def test_the_wheel_holds_every_package_and_data_file(installed: Path) -> None:
+    tracked = subprocess.run(["git", "ls-files"], cwd=ROOT, check=True, capture_output=True, text=True).stdout.split()
+    shipped = {
+        name
+        for name in tracked
+        if (name.endswith(".py") or name.startswith("systemd/") or name == "py.typed") and not name.startswith("tests/")
+    }
+    found = {
+        str(path.relative_to(installed / "openvino_reranker"))
+        for path in (installed / "openvino_reranker").rglob("*")
+        if path.is_file()
+    }
+    assert shipped - found == set()
+    assert not any(name.startswith("tests/") for name in found)
+
+
+@pytest.mark.parametrize("command", ["serve", "pull", "smoke", "bench", "doctor", "install-units", "status", "rerank"])
+def test_every_command_starts_from_the_wheel(installed: Path, command: str) -> None:
+    # -P and -S: neither the folder it is started in nor the checkout's own editable install are found.
+    environment = {**os.environ, "PYTHONPATH": f"{installed}:{sysconfig.get_path('purelib')}"}
+    done = subprocess.run(
+        [sys.executable, "-P", "-S", "-m", "openvino_reranker", command, "--help"],
+        cwd=installed.parent,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("usage: openvino-reranker")
