@@ -479,7 +479,7 @@ class Broker:
             if self._waiting.some_alone and worker.in_flight:
                 break
             alone = self._waiting.take_alone()
-            entries = [alone] if alone is not None else self._waiting.take(self._pace.budget(), self._pace.cost)
+            entries = [alone] if alone is not None else self._waiting.take(self._pace.room(), self._pace.cost)
             worker.pulls -= 1
             self._dispatch(worker, entries, alone=alone is not None, now=now)
         return self._flush()

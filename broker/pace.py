@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from ..client.protocol import Bucket
+from .room import Room
 
 #: English WordPiece has 4 to 5 bytes a token; the first batches correct it.
 _FIRST_BYTES_PER_TOKEN = 4.0
@@ -45,10 +46,10 @@ class Pace:
                 return bucket.cost
         return self._buckets[-1].cost if self._buckets else float(tokens)
 
-    def budget(self) -> float:
-        """Return how many padded tokens make a batch of ``batch_ms``, within what the worker takes."""
+    def room(self) -> Room:
+        """Return the room of a batch of ``batch_ms``, within what the worker takes."""
         wanted = _FIRST_BUDGET if self.tokens_per_ms is None else self.tokens_per_ms * self._batch_ms
-        return min(max(wanted, _LEAST_BUDGET), self._most_tokens)
+        return Room(min(max(wanted, _LEAST_BUDGET), self._most_tokens), self._most_tokens)
 
     def wait_ms(self, queued_bytes: int) -> int:
         """Estimate how long so many bytes of texts will take, ms; at least 1000 (``Retry-After`` has seconds)."""

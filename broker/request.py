@@ -51,16 +51,19 @@ class Request:
 
         A batch of like lengths pads little. All pairs are needed for the answer, so their order is free.
         """
-        if length is None:
-            return self.waiting.pop()[1]
+        return self.waiting.pop(-1 if length is None else self._nearest(length))[1]
+
+    def distance(self, length: int) -> int:
+        """Return by how many tokens the waiting pair nearest to ``length`` is longer or shorter."""
+        return abs(self.waiting[self._nearest(length)][0] - length)
+
+    def _nearest(self, length: int) -> int:
         above = bisect_right(self.waiting, (length, len(self.documents)))
         if above == len(self.waiting):
-            place = above - 1
-        elif above == 0:
-            place = 0
-        else:
-            place = above if self.waiting[above][0] - length < length - self.waiting[above - 1][0] else above - 1
-        return self.waiting.pop(place)[1]
+            return above - 1
+        if above == 0:
+            return 0
+        return above if self.waiting[above][0] - length < length - self.waiting[above - 1][0] else above - 1
 
     def put_back(self, index: int) -> None:
         """Let a pair that was taken wait again."""

@@ -8,8 +8,10 @@ once.
 
 from collections import deque
 from collections.abc import Callable
+from itertools import chain
 
 from .request import Request
+from .room import Room
 from .turns import Turns
 
 #: One batch in so many starts with bulk work when both classes wait.
@@ -69,19 +71,22 @@ class Waiting:
         """Start the next pair that must run alone, if any."""
         return self._alone.popleft() if self._alone else None
 
-    def take(self, room: float, cost: Callable[[int], float]) -> list[Entry]:
-        """Start a batch of pairs that cost up to ``room`` padded tokens, at least one pair if any waits."""
+    def take(self, room: Room, cost: Callable[[int], float]) -> list[Entry]:
+        """Start a batch of pairs that fill the room, at least one pair if any waits.
+
+        Args:
+            room: What the batch holds, in padded tokens.
+            cost: What the device runs for a pair of so many tokens, in padded tokens.
+        """
+        room.widen_for(map(cost, chain(self._interactive.lengths(), self._bulk.lengths())))
         bulk_first = bool(self._bulk) and self._batches_without_bulk >= BULK_EVERY - 1
         ordered = (self._bulk, self._interactive) if bulk_first else (self._interactive, self._bulk)
         entries: list[Entry] = []
         length: int | None = None
         had_bulk = False
         for turns in ordered:
-            if length is not None and room <= 0:
-                break
             for request, index in turns.take(room, length, cost):
                 length = request.lengths[index] if length is None else length
-                room -= cost(request.lengths[index])
                 had_bulk = had_bulk or request.bulk
                 entries.append(self._start_twins(request, index))
         self._batches_without_bulk = 0 if had_bulk or not self._bulk else self._batches_without_bulk + 1

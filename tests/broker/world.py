@@ -12,7 +12,7 @@ from itertools import count
 
 from openvino_reranker.broker.actions import Action, ToClient, ToWorker
 from openvino_reranker.broker.core import Broker, Peer
-from openvino_reranker.broker.turns import QUANTUM
+from openvino_reranker.broker.turns import ADVANCE, QUANTUM
 from openvino_reranker.broker.waiting import BULK_EVERY
 from openvino_reranker.client.limits import Limits
 from openvino_reranker.client.protocol import (
@@ -276,11 +276,11 @@ class World:
 def starvation_bound(*, bulk: bool) -> int:
     """Return in how many batches in a row a caller with waiting pairs can go unserved.
 
-    Five callers: each takes at most a quantum and a pair per turn, in batches of at least 256 tokens. Pairs
+    Five callers: each takes at most a quantum, an advance and a pair per turn, in batches of at least 256 tokens. Pairs
     that run alone (at most as many as two batches hold) go before all turns. Bulk has one batch in
     ``BULK_EVERY`` to itself.
     """
-    turns = 5 * (QUANTUM + 512) // 256 + 1
+    turns = 5 * (QUANTUM + ADVANCE + 512) // 256 + 1
     alone = 2 * LIMITS.queued_pairs
     return alone + turns * (BULK_EVERY if bulk else 2)
 
