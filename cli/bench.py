@@ -8,11 +8,14 @@ from typing import Any
 
 from ..client.errors import RerankError
 from ..client.sockets import REQUESTS_SOCKET
-from ..load.report import rss_mb, summarise, table
+from ..load.report import compare, compare_requests, rss_mb, summarise, table
 from ..load.run import Group, Seen, run_load
 from ..load.target import Caller, Target
 from .components import find_model
 from .settings import Settings
+
+#: With ``--ceiling``: so many requests of each caller, then the engine alone, and so on.
+_ROUND = 4
 
 EXAMPLES = """examples:
   openvino-reranker bench                                     8 callers of 20 passages, over the socket
@@ -59,21 +62,26 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
 def _bench(
     caller: Caller, target: Target, groups: list[Group], arguments: argparse.Namespace, settings: Settings
 ) -> dict[str, Any]:
-    before = caller.status()
-    worker = before["worker"]
+    worker = caller.status()["worker"]
     ceiling = _open_ceiling(worker, settings) if arguments.ceiling else None
-    # Before and after the load: the machine's own speed drifts, and the first pass prepares the kernels.
-    passes = [_measure(ceiling, groups, arguments.requests)] if ceiling else []
-    memory_before = rss_mb(before["pids"])
+    count = arguments.requests
+    rounds = (
+        [range(start, min(start + _ROUND, count)) for start in range(0, count, _ROUND)] if ceiling else [range(count)]
+    )
     seen: list[Seen] = []
-    bar = _Bar(sum(group.callers for group in groups) * arguments.requests)
-    before = caller.status()
+    bar = _Bar(sum(group.callers for group in groups) * count)
 
     def on_answer(answer: Seen) -> None:
         seen.append(answer)
         bar.show(len(seen))
 
-    seconds = run_load(target, groups, arguments.requests, on_answer)
+    before = caller.status()
+    memory_before = rss_mb(before["pids"])
+    seconds = 0.0
+    for numbers in rounds:
+        if ceiling:
+            ceiling.run(groups, numbers)
+        seconds += run_load(target, groups, numbers, on_answer)
     bar.clear()
     after = caller.status()
     report = {
@@ -86,21 +94,11 @@ def _bench(
         "rss_mb_after": rss_mb(after["pids"]),
     }
     if ceiling:
-        passes.append(_measure(ceiling, groups, arguments.requests))
-        best = max(rate for rate, _ in passes)
-        report["ceiling"] = {"pairs_per_s": round(best, 2), "ratio": round(report["pairs_per_s"] / best, 4)}
-        if (alone := min(p50 for _, p50 in passes)) and (shown := report["groups"][str(groups[0])]):
-            report["ceiling"] |= {
-                "request_p50_ms": round(alone, 2),
-                "added_p50_ms": round(shown["p50_ms"] - alone, 2),
-            }
+        ceiling.run(groups, rounds[-1])
+        report["ceiling"] = compare(report["pairs_per_s"], ceiling.pairs_per_s)
+        if len(groups) == 1 and groups[0].callers == 1:
+            report["ceiling"] |= compare_requests(ceiling.beside(caller, groups[0].passages, range(count)))
     return report
-
-
-def _measure(ceiling: Any, groups: list[Group], count: int) -> tuple[float, float]:
-    """Return the engine's pairs per second, and its p50 for a request where one caller asks alone (else 0)."""
-    one_caller = len(groups) == 1 and groups[0].callers == 1
-    return ceiling.pairs_per_s(groups, count), ceiling.request_p50_ms(groups[0].passages, count) if one_caller else 0.0
 
 
 def _open_ceiling(worker: dict[str, Any], settings: Settings) -> Any:

@@ -72,6 +72,19 @@ def _latency(seen: Sequence[Seen]) -> dict[str, float]:
     }
 
 
+def compare(served: float, ceiling: float) -> dict[str, float]:
+    """Return the ceiling and what the service reached of it; both pairs per second."""
+    return {"pairs_per_s": round(ceiling, 2), "ratio": round(served / ceiling, 4)}
+
+
+def compare_requests(took: Sequence[tuple[float, float]]) -> dict[str, float]:
+    """Return the medians of what a request took the engine alone and of what the service added to it, ms."""
+    return {
+        "request_p50_ms": round(percentile([alone for alone, _ in took], 0.5), 2),
+        "added_p50_ms": round(percentile([served - alone for alone, served in took], 0.5), 2),
+    }
+
+
 def table(report: dict[str, Any]) -> str:
     """Return a report as text."""
     lines = [

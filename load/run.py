@@ -9,7 +9,7 @@ from typing import Any
 
 from ..client.protocol import RequestClass
 from .target import Asked, Caller, Target
-from .texts import requests
+from .texts import chosen, requests
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,10 +48,10 @@ class Seen:
     asked: Asked
 
 
-def run_load(target: Target, groups: list[Group], count: int, on_answer: Callable[[Seen], None]) -> float:
-    """Let every caller of every group send ``count`` requests; return how long it took until the last answer, s.
+def run_load(target: Target, groups: list[Group], numbers: range, on_answer: Callable[[Seen], None]) -> float:
+    """Let every caller of every group send its requests of these numbers; return the time to the last answer, s.
 
-    One request more before the start is not counted: it opens connections.
+    One pair before the start is not counted: it opens connections.
     """
     context = multiprocessing.get_context("spawn")
     members = [group for group in groups for _ in range(group.callers)]
@@ -61,7 +61,7 @@ def run_load(target: Target, groups: list[Group], count: int, on_answer: Callabl
     try:
         for seed, group in enumerate(members):
             ours, theirs = context.Pipe(duplex=False)
-            process = context.Process(target=_call, args=(target, group, seed, count, go, theirs), daemon=True)
+            process = context.Process(target=_call, args=(target, group, seed, numbers, go, theirs), daemon=True)
             process.start()
             theirs.close()
             pipes.append(ours)
@@ -91,15 +91,14 @@ def _answers(pipes: list[Connection]) -> Iterator[tuple[int, Asked]]:
                 open_pipes.remove(pipe)
 
 
-def _call(target: Target, group: Group, seed: int, count: int, go: Any, results: Connection) -> None:
+def _call(target: Target, group: Group, seed: int, numbers: range, go: Any, results: Connection) -> None:
     """Be one caller, in a process of its own."""
     caller = Caller(target, group.priority)
-    source = requests(group.passages, seed)
-    question, passages = next(source)
-    caller.ask(question, passages[:1])
+    opening, passages = next(requests(1, seed))
+    caller.ask(opening, passages)
     results.send("warm")
     go.wait()
-    for _ in range(count):
-        results.send(caller.ask(*next(source)))
+    for question, texts in chosen(group.passages, seed, numbers):
+        results.send(caller.ask(question, texts))
     caller.close()
     results.close()

@@ -47,6 +47,18 @@ def test_numbers_of_a_run_add_up(service: Service) -> None:
     assert after["joined_pairs"] == before["joined_pairs"]
 
 
+def test_a_lone_caller_is_compared_request_by_request(service: Service) -> None:
+    before = service.status().counters
+    done = bench(service, "--mix", "1x2", "--requests", "5", "--json", "--ceiling")
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    assert report["requests"] == 5
+    assert 0 < report["ceiling"]["request_p50_ms"] < report["groups"]["1x2"]["p99_ms"]
+    assert -20 < report["ceiling"]["added_p50_ms"] < 1000
+    # Two rounds with a pair each to open connections, and five requests beside the engine alone.
+    assert service.status().counters["pairs"] - before["pairs"] == 2 * (5 + 5) + 2
+
+
 def test_over_http_it_prints_a_table(service: Service) -> None:
     done = bench(service, "--url", service.url, "--mix", "1x2", "--requests", "2")
     assert done.returncode == 0, done.stderr
