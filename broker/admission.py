@@ -7,38 +7,40 @@ from ..client.limits import Limits
 from ..client.protocol import Rerank
 
 
-def check_request(message: Rerank, limits: Limits) -> None:
-    """Check one request against the bounds on its own size.
+def flaw(message: Rerank, limits: Limits) -> InvalidRequest | None:
+    """Return what is wrong with one request, or None: no documents, an empty query, no UTF-8, over a bound.
 
-    Raises:
-        InvalidRequest: No documents, an empty query, or a text that is not UTF-8.
-        TooLarge: Over a bound, which the message names.
+    It is returned and not raised: a raised error holds its frames, and with them the request's texts.
     """
     if not message.query.strip():
-        raise InvalidRequest("query is empty")
+        return InvalidRequest("query is empty")
     if len(message.query) > limits.query_bytes:
-        raise TooLarge(f"query has {len(message.query)} bytes; the limit is {limits.query_bytes}")
+        return TooLarge(f"query has {len(message.query)} bytes; the limit is {limits.query_bytes}")
     if not message.documents:
-        raise InvalidRequest("documents is empty; at least one document is needed")
+        return InvalidRequest("documents is empty; at least one document is needed")
     if len(message.documents) > limits.documents:
-        raise TooLarge(f"{len(message.documents)} documents; the limit is {limits.documents} in one request")
-    _check_text(message.query, "query")
+        return TooLarge(f"{len(message.documents)} documents; the limit is {limits.documents} in one request")
+    if wrong := _flaw_of_text(message.query, "query"):
+        return wrong
     total = 0
     for index, document in enumerate(message.documents):
         if len(document) > limits.document_bytes:
-            raise TooLarge(f"documents[{index}] has {len(document)} bytes; the limit is {limits.document_bytes}")
+            return TooLarge(f"documents[{index}] has {len(document)} bytes; the limit is {limits.document_bytes}")
         total += len(document)
-        _check_text(document, f"documents[{index}]")
+        if wrong := _flaw_of_text(document, f"documents[{index}]"):
+            return wrong
     if total > limits.request_bytes:
-        raise TooLarge(f"the documents have {total} bytes together; the limit is {limits.request_bytes}")
+        return TooLarge(f"the documents have {total} bytes together; the limit is {limits.request_bytes}")
+    return None
 
 
-def _check_text(text: bytes, where: str) -> None:
+def _flaw_of_text(text: bytes, where: str) -> InvalidRequest | None:
     if not text.isascii():
         try:
             text.decode()
         except UnicodeDecodeError as error:
-            raise InvalidRequest(f"{where} is not valid UTF-8: {error.reason} at byte {error.start}") from None
+            return InvalidRequest(f"{where} is not valid UTF-8: {error.reason} at byte {error.start}")
+    return None
 
 
 class Admission:

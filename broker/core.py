@@ -10,10 +10,9 @@ Laws of this file:
 Theory of operation: a request is split into pairs, which wait. The worker pulls; a pull is answered with a
 batch made of what waits at that moment (``Waiting.take``). The logits that come back are noted in their
 requests; a request without unscored pairs is answered. A lost worker's pairs run again, each alone; a pair
-that is lost alone is answered ``failed``. Deadlines are kept in a heap and looked at by ``tick``.
+that is lost alone is answered ``failed``, unless nothing speaks for its having been the cause.
 """
 
-import heapq
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import count
@@ -39,6 +38,7 @@ from ..client.protocol import (
     Refusal,
     Rerank,
     Scores,
+    Served,
     Status,
     Welcome,
     WhoAreYou,
@@ -51,17 +51,15 @@ from ..client.protocol import (
     WorkerWelcome,
 )
 from .actions import Action, Note, ToClient, ToWorker
-from .admission import Admission, check_request
+from .admission import Admission, flaw
 from .counters import Counters
+from .losses import Losses
 from .pace import Pace
+from .register import Register
 from .request import Request
 from .waiting import Entry, Waiting
 from .worker_link import InFlight, WorkerLink
 
-#: After so many losses of the worker without a batch between them, new requests are refused ...
-LOSSES_BEFORE_REFUSING = 3
-#: ... for so long, s.
-REFUSE_S = 30.0
 #: The device time a batch should take, ms.
 DEFAULT_BATCH_MS = 100.0
 
@@ -95,17 +93,14 @@ class Broker:
         self._born = now
         self._limits = limits
         self._batch_ms = batch_ms
-        self._requests: dict[tuple[bytes, bytes], Request] = {}
-        self._deadlines: list[tuple[float, bytes, bytes]] = []
+        self._requests = Register()
         self._batch_numbers = count(1)
         self._waiting = Waiting()
         self._admission = Admission(limits)
         self._pace = Pace(512, 1 << 30, (), batch_ms)
         self._worker: WorkerLink | None = None
         self._starting: tuple[bytes, WorkerStarting] | None = None
-        self._losses_in_a_row = 0
-        self._last_loss = 0.0
-        self._loss_reason = ""
+        self._losses = Losses()
         self._draining = False
         self._peers: dict[bytes, Hello] = {}
         self._actions: list[Action] = []
@@ -133,7 +128,8 @@ class Broker:
             case Rerank():
                 self._rerank(peer, message, now)
             case Cancel(id=request_id):
-                self._cancel(peer.identity, request_id)
+                if (request := self._requests.get(peer.identity, request_id)) is not None:
+                    self._cancel(request)
             case GetStatus(id=request_id):
                 self._send(peer.identity, self._status(request_id, now))
         return self._assign(now)
@@ -147,8 +143,8 @@ class Broker:
     def client_gone(self, identity: bytes, now: float) -> list[Action]:
         """Forget all that a closed connection asked for."""
         self._peers.pop(identity, None)
-        for peer, request_id in [key for key in self._requests if key[0] == identity]:
-            self._cancel(peer, request_id)
+        for request in self._requests.of(identity):
+            self._cancel(request)
         return self._assign(now)
 
     def worker_message(self, identity: bytes, message: WorkerMessage, now: float) -> list[Action]:
@@ -168,21 +164,28 @@ class Broker:
             case Pull():
                 worker.pulls += 1
             case Progress():
-                worker.note_progress(message)
+                worker.note_progress(message, now)
             case BatchResult():
                 self._batch_result(worker, message, now)
             case BatchFailed(batch=number, message=text):
                 self._note("error", f"batch {number} failed on the device: {text}")
                 if (batch := worker.in_flight.pop(number, None)) is not None:
-                    self._retry(batch, now)
+                    self._retry(batch, now, blame=True)
             case WorkerState(details=details):
                 worker.hello = msgspec.structs.replace(worker.hello, details=details)
-            case WorkerBye(reason=reason):
+            case WorkerBye(reason=reason, fault=fault):
                 self._note("info", f"worker (pid {worker.hello.pid}) left: {reason or 'stopped'}")
                 self._worker = None
                 for batch in worker.in_flight.values():
-                    self._retry(batch, now)
+                    self._retry(batch, now, blame=fault)
         return self._assign(now)
+
+    def batch_undelivered(self, identity: bytes, number: int, now: float) -> list[Action]:
+        """Take back a batch that could not be sent, and give up the worker it was for."""
+        held = self._worker.in_flight if self._worker is not None and self._worker.identity == identity else {}
+        if (batch := held.pop(number, None)) is not None:
+            self._retry(batch, now, blame=False)
+        return self.worker_gone(identity, now)
 
     def worker_gone(self, identity: bytes, now: float) -> list[Action]:
         """Give up a worker whose connection closed."""
@@ -194,21 +197,16 @@ class Broker:
 
     def tick(self, now: float) -> list[Action]:
         """Do what time asks for: deadlines, and a worker that is silent or stuck."""
-        while self._deadlines and self._deadlines[0][0] <= now:
-            due, peer, request_id = heapq.heappop(self._deadlines)
-            request = self._requests.get((peer, request_id))
-            if request is not None and request.deadline <= due:
-                self._expire(request, now)
+        for request in self._requests.expired(now):
+            self._expire(request, now)
         if self._worker is not None and (trouble := self._worker.trouble(now)):
             self._lose_worker(self._worker, trouble, now)
         return self._assign(now)
 
     def next_wakeup(self) -> float | None:
         """Return when ``tick`` is due, or None."""
-        due = [self._deadlines[0][0]] if self._deadlines else []
-        if self._worker is not None:
-            due.append(self._worker.trouble_at())
-        return min(due, default=None)
+        due = (self._requests.next_deadline(), self._worker.trouble_at() if self._worker else None)
+        return min((each for each in due if each is not None), default=None)
 
     def drain(self) -> list[Action]:
         """Accept nothing more; what was accepted is still answered."""
@@ -217,7 +215,7 @@ class Broker:
 
     def abandon(self, now: float) -> list[Action]:
         """Answer all that is left with ``unavailable``: the broker stops."""
-        for request in list(self._requests.values()):
+        for request in list(self._requests):
             self._finish(request, Unavailable("the service was stopped before this request was done"), now)
         return self._flush()
 
@@ -230,8 +228,8 @@ class Broker:
         """Return whether a request would be accepted and run now, and in words why or why not."""
         if self._draining:
             return False, "the service is stopping"
-        if self._refusing(now):
-            return False, self._refusing_text()
+        if why := self._losses.refusing(now):
+            return False, why
         if self._worker is None and self._starting is not None:
             starting = self._starting[1]
             return False, f"no worker is ready: the one that is starting (pid {starting.pid}) says: {starting.doing}"
@@ -242,7 +240,7 @@ class Broker:
     # --- requests -------------------------------------------------------------------------------------
 
     def _rerank(self, peer: Peer, message: Rerank, now: float) -> None:
-        if (peer.identity, message.id) in self._requests:
+        if self._requests.get(peer.identity, message.id) is not None:
             return  # the client asked again across a reconnect; the first one is still being served
         refusal = self._refusal(peer, message, now)
         if refusal is not None:
@@ -262,31 +260,27 @@ class Broker:
             deadline=now + min(asked, self._limits.max_deadline_ms) / 1000,
             size=_size(message),
         )
-        self._requests[request.peer, request.id] = request
+        self._requests.add(request)
         self._admission.enter(caller, len(request.documents), request.size)
         self._waiting.add(request)
-        heapq.heappush(self._deadlines, (request.deadline, request.peer, request.id))
         self.counters.requests += 1
         self.counters.pairs += len(request.documents)
 
     def _refusal(self, peer: Peer, message: Rerank, now: float) -> RerankError | None:
-        try:
-            check_request(message, self._limits)
-        except RerankError as error:
+        if (wrong := flaw(message, self._limits)) is not None:
             self.counters.refused_invalid += 1
-            return error
+            return wrong
         if self._draining:
             self.counters.refused_unavailable += 1
             return Unavailable("the service is stopping")
-        if self._refusing(now):
+        if why := self._losses.refusing(now):
             self.counters.refused_unavailable += 1
-            wait = self._last_loss + REFUSE_S - now
-            return Unavailable(self._refusing_text(), max(1000, round(wait * 1000)))
+            return Unavailable(why, self._losses.retry_after_ms(now))
         overload = self._admission.refusal(
             self._caller(peer, message),
             len(message.documents),
             _size(message),
-            self._pace.wait_ms(self._admission.bytes),
+            self._pace.wait_ms(self._waiting.tokens),
         )
         if overload is not None:
             self.counters.refused_overloaded += 1
@@ -297,11 +291,9 @@ class Broker:
         """A peer of the broker's own user may speak for others (the HTTP front does)."""
         return f"{peer.caller}/{message.caller}" if peer.trusted and message.caller else peer.caller
 
-    def _cancel(self, peer: bytes, request_id: bytes) -> None:
-        request = self._requests.get((peer, request_id))
-        if request is not None:
-            self.counters.cancelled_requests += 1
-            self.counters.cancelled_pairs += self._forget(request)
+    def _cancel(self, request: Request) -> None:
+        self.counters.cancelled_requests += 1
+        self.counters.cancelled_pairs += self._forget(request)
 
     def _expire(self, request: Request, now: float) -> None:
         self.counters.expired_requests += 1
@@ -325,8 +317,7 @@ class Broker:
         if error is not None:
             self._send(request.peer, Refusal(request.id, error.code, error.message, error.retry_after_ms))
             return
-        assert self._worker is not None
-        hello = self._worker.hello
+        assert request.served is not None
         timings = request.timings(now)
         self.counters.answered += 1
         self.counters.queue_ms += timings.queue
@@ -337,7 +328,7 @@ class Broker:
                 scores=request.logits,
                 truncated=sorted(request.truncated),
                 tokens=request.tokens,
-                served=request.served(hello.model, hello.device, hello.precision),
+                served=request.served,
                 timings_ms=timings,
             ),
         )
@@ -345,10 +336,7 @@ class Broker:
     def _forget(self, request: Request) -> int:
         """Take a request out of everything; return how many of its pairs had not started."""
         request.done = True
-        del self._requests[request.peer, request.id]
-        if len(self._deadlines) > 2 * len(self._requests) + 64:  # mostly of requests that are done
-            self._deadlines = [(each.deadline, each.peer, each.id) for each in self._requests.values()]
-            heapq.heapify(self._deadlines)
+        self._requests.remove(request)
         dropped = self._waiting.remove(request)
         self._admission.leave(request.caller, dropped, request.size)
         return dropped
@@ -359,36 +347,55 @@ class Broker:
         old, self._worker = self._worker, None
         if old is not None and old.identity == identity:  # it says hello again: it has dropped what it held
             for batch in old.in_flight.values():
-                self._retry(batch, now)
+                self._retry(batch, now, blame=False)
         elif old is not None:
             self._actions.append(ToWorker(old.identity, Dismissed(f"worker (pid {hello.pid}) took its place")))
-            self._lose_worker(old, f"worker (pid {old.hello.pid}) was replaced by pid {hello.pid}", now)
+            self._lose_worker(old, f"worker (pid {old.hello.pid}) was replaced by pid {hello.pid}", now, blame=False)
         self.counters.worker_hellos += 1
         self._worker = WorkerLink(identity, hello, heard=now)
+        self._part_with_other_models(now)
         rate = self._pace.tokens_per_ms if old is not None and old.hello.device == hello.device else None
         self._pace = Pace(hello.max_length, hello.budget_tokens, hello.buckets, self._batch_ms)
         self._pace.tokens_per_ms = rate
         self._note("info", f"worker (pid {hello.pid}) is ready: {hello.model} on {hello.device}, {hello.precision}")
         self._actions.append(ToWorker(identity, WorkerWelcome(self.epoch)))
 
-    def _lose_worker(self, worker: WorkerLink, reason: str, now: float) -> None:
+    def _part_with_other_models(self, now: float) -> None:
+        """Give up what another model began to score: two models' logits do not compare."""
+        for request in list(self._requests):
+            if request.served is not None and not self._serves(request.served):
+                self._finish(
+                    request,
+                    Unavailable(
+                        f"the service changed from {_shown(request.served)} to another model, device or precision "
+                        "while this request was half done; ask again",
+                        1000,
+                    ),
+                    now,
+                )
+
+    def _serves(self, served: Served) -> bool:
+        assert self._worker is not None
+        hello = self._worker.hello
+        return (served.model, served.device, served.precision) == (hello.model, hello.device, hello.precision)
+
+    def _lose_worker(self, worker: WorkerLink, reason: str, now: float, *, blame: bool = True) -> None:
         self._worker = None
         self.counters.worker_losses += 1
         self._note("warning", f"lost the worker: {reason}")
-        if worker.in_flight:
-            self._losses_in_a_row += 1
-            self._last_loss = now
-            self._loss_reason = reason
+        if worker.in_flight and blame:
+            self._losses.note(reason, now)
         for batch in worker.in_flight.values():
-            self._retry(batch, now)
+            self._retry(batch, now, blame=blame)
 
-    def _retry(self, batch: InFlight, now: float) -> None:
-        """Run each pair of a lost batch again, alone; a pair that was alone already has failed."""
+    def _retry(self, batch: InFlight, now: float, *, blame: bool) -> None:
+        """Run each pair of a lost batch again, alone; one that is to blame for the second time has failed."""
+        blame = blame and not batch.waits
         for entry in batch.entries:
             wanted = [(request, index) for request, index in entry if not request.done]
-            if wanted and not batch.alone:
+            if wanted and not (batch.suspect and blame):
                 self.counters.retried_pairs += len(wanted)
-                self._waiting.retry_alone(wanted)
+                self._waiting.retry_alone(wanted, suspect=batch.suspect or blame)
                 continue
             for request, index in wanted:
                 if not request.done:  # a request may hold the pair twice
@@ -403,29 +410,22 @@ class Broker:
             self.counters.failed_requests += 1
         self._finish(request, error, now)
 
-    def _refusing(self, now: float) -> bool:
-        return self._losses_in_a_row >= LOSSES_BEFORE_REFUSING and now < self._last_loss + REFUSE_S
-
-    def _refusing_text(self) -> str:
-        return (
-            f"the worker was lost {self._losses_in_a_row} times in a row without finishing a batch "
-            f"(last: {self._loss_reason}); see its log"
-        )
-
     def _batch_result(self, worker: WorkerLink, message: BatchResult, now: float) -> None:
         batch = worker.in_flight.pop(message.batch, None)
         if batch is None:
             return
         if len(message.logits) != len(batch.entries) or len(message.tokens) != len(batch.entries):
             self._note("error", f"the worker answered batch {message.batch} with {len(message.logits)} logits")
-            self._retry(batch, now)
+            self._retry(batch, now, blame=True)
             return
-        self._losses_in_a_row = 0
+        self._losses.note_success()
         worker.stalled_ms = 0.0
         self._count_batch(batch.entries, message)
         errors = {each.position: each for each in message.errors}
         truncated = set(message.truncated)
         charged: set[int] = set()
+        hello = worker.hello
+        served = Served(hello.model, hello.device, hello.precision, message.npu_busy_delta_us)
         for position, entry in enumerate(batch.entries):
             logit = message.logits[position]
             error: RerankError | None = None
@@ -438,7 +438,7 @@ class Broker:
                     continue
                 if id(request) not in charged:
                     charged.add(id(request))
-                    request.charge(message.inference_ms, message.npu_busy_delta_us)
+                    request.charge(message.inference_ms, served)
                 if error is not None:
                     self._fail(request, error, now)
                     continue
@@ -472,37 +472,44 @@ class Broker:
     def _assign(self, now: float) -> list[Action]:
         """Answer pulls as long as there are pulls and pairs.
 
-        A pair that runs alone is the only thing the worker holds: else its death would be blamed on others.
+        A pair that runs alone is all the device has to do: else its death would be blamed on others.
         """
         worker = self._worker
-        while worker is not None and worker.pulls and self._waiting and not worker.holds_one_alone:
-            if self._waiting.some_alone and worker.in_flight:
+        while worker is not None and worker.pulls and not worker.runs_one_alone:
+            alone = None
+            if self._waiting.some_alone and not worker.one_waits:
+                if worker.in_flight:
+                    break  # it goes next, when the device is through with these
+                alone = self._waiting.take_alone()
+            elif not self._waiting.some_in_turns:
                 break
-            alone = self._waiting.take_alone()
-            entries = [alone] if alone is not None else self._waiting.take(self._pace.room(), self._pace.cost)
             worker.pulls -= 1
-            self._dispatch(worker, entries, alone=alone is not None, now=now)
+            if alone is not None:
+                self._dispatch(worker, InFlight([alone.entry], alone=True, suspect=alone.suspect, sent=now), now)
+            else:
+                entries = self._waiting.take(self._pace.room(), self._pace.cost)
+                self._dispatch(worker, InFlight(entries, alone=False, suspect=False, sent=now), now)
         return self._flush()
 
-    def _dispatch(self, worker: WorkerLink, entries: list[Entry], *, alone: bool, now: float) -> None:
+    def _dispatch(self, worker: WorkerLink, batch: InFlight, now: float) -> None:
         number = next(self._batch_numbers)
         queries: dict[bytes, int] = {}
         pairs: list[tuple[int, bytes]] = []
         callers: set[str] = set()
-        for entry in entries:
+        for entry in batch.entries:
             request, index = entry[0]
             pairs.append((queries.setdefault(request.query, len(queries)), request.documents[index]))
             for each, _ in entry:
                 callers.add(each.caller)
                 if each.started is None:
                     each.started = now
-                if not alone:
+                if not batch.alone:
                     self._admission.leave(each.caller, 1, 0)
-        worker.in_flight[number] = InFlight(entries, alone)
+        worker.in_flight[number] = batch
         self.counters.batches += 1
-        self.counters.batch_pairs += len(entries)
+        self.counters.batch_pairs += len(batch.entries)
         self.counters.batch_callers += len(callers)
-        self.counters.joined_pairs += sum(len(entry) - 1 for entry in entries)
+        self.counters.joined_pairs += sum(len(entry) - 1 for entry in batch.entries)
         self._actions.append(ToWorker(worker.identity, Batch(number, list(queries), pairs)))
 
     # --- what is shown --------------------------------------------------------------------------------
@@ -540,6 +547,10 @@ class Broker:
     def _flush(self) -> list[Action]:
         actions, self._actions = self._actions, []
         return actions
+
+
+def _shown(served: Served) -> str:
+    return f"{served.model} on {served.device} ({served.precision})"
 
 
 def _size(message: Rerank) -> int:

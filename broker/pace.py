@@ -51,10 +51,9 @@ class Pace:
         wanted = _FIRST_BUDGET if self.tokens_per_ms is None else self.tokens_per_ms * self._batch_ms
         return Room(min(max(wanted, _LEAST_BUDGET), self._most_tokens), self._most_tokens)
 
-    def wait_ms(self, queued_bytes: int) -> int:
-        """Estimate how long so many bytes of texts will take, ms; at least 1000 (``Retry-After`` has seconds)."""
-        rate = self.tokens_per_ms or _FIRST_BUDGET / self._batch_ms
-        return max(1000, round(queued_bytes / self._bytes_per_token / rate))
+    def wait_ms(self, tokens: int) -> int:
+        """Estimate how long pairs of so many tokens will take, ms; at least 1000 (``Retry-After`` has seconds)."""
+        return max(1000, round(tokens / (self.tokens_per_ms or _FIRST_BUDGET / self._batch_ms)))
 
     def observe(self, size: int, tokens: int, padded_tokens: int, inference_ms: float) -> None:
         """Learn from a batch: the bytes of its texts, its true tokens, and what the device took.

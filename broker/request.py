@@ -3,6 +3,8 @@
 from bisect import bisect_left, bisect_right, insort
 from dataclasses import dataclass, field
 
+import msgspec
+
 from ..client.protocol import Served, Timings
 
 
@@ -18,6 +20,7 @@ class Request:
         lengths: Estimated tokens of each pair.
         waiting: ``(estimated tokens, index)`` of pairs not started, ascending.
         unscored: Pairs without a logit yet.
+        served: What scored the others; its busy time is added up.
         size: Bytes of its texts.
     """
 
@@ -38,7 +41,7 @@ class Request:
     tokens: int = 0
     started: float | None = None
     inference_ms: float = 0.0
-    npu_busy_us: int | None = None
+    served: Served | None = None
     done: bool = False
 
     def __post_init__(self) -> None:
@@ -81,11 +84,13 @@ class Request:
         if truncated:
             self.truncated.append(index)
 
-    def charge(self, inference_ms: float, npu_busy_us: int | None) -> None:
-        """Note what a batch that held some of its pairs took."""
+    def charge(self, inference_ms: float, served: Served) -> None:
+        """Note what a batch that held some of its pairs took, and what served it."""
         self.inference_ms += inference_ms
-        if npu_busy_us is not None:
-            self.npu_busy_us = (self.npu_busy_us or 0) + npu_busy_us
+        before = self.served.npu_busy_delta_us if self.served else None
+        if before is not None:
+            served = msgspec.structs.replace(served, npu_busy_delta_us=before + (served.npu_busy_delta_us or 0))
+        self.served = served
 
     def timings(self, now: float) -> Timings:
         """Return where the time went, ms; ``now`` is when it is answered."""
@@ -95,7 +100,3 @@ class Request:
             inference=round(self.inference_ms, 3),
             total=round((now - self.arrived) * 1000, 3),
         )
-
-    def served(self, model: str, device: str, precision: str) -> Served:
-        """Return what served it."""
-        return Served(model, device, precision, self.npu_busy_us)

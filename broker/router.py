@@ -15,8 +15,10 @@ logger = logging.getLogger("openvino_reranker.broker")
 
 #: A plain int: this is asked several times a message, and zmq's own flag is an enum.
 _READABLE = int(zmq.POLLIN)
-#: Messages read at once, before other sockets have their turn.
+#: Messages read at once, before other sockets have their turn ...
 _BURST = 64
+#: ... and their bytes: a few large requests are enough.
+_BURST_BYTES = 1 << 22
 
 
 class Router:
@@ -30,7 +32,7 @@ class Router:
             (zmq.ROUTER_MANDATORY, 1),  # an answer to nobody is an error, not silence
             (zmq.MAXMSGSIZE, MAX_FRAME_BYTES),
             (zmq.SNDHWM, 1000),
-            (zmq.RCVHWM, 1000),
+            (zmq.RCVHWM, 16),  # of one peer: they may be large, and it waits while the broker is busy
         ):
             self.socket.setsockopt(option, value)
         self.monitor = self.socket.get_monitor_socket(zmq.EVENT_ACCEPTED | zmq.EVENT_DISCONNECTED)
@@ -39,10 +41,11 @@ class Router:
         adopt(self.socket, made, self.path)
 
     def read(self) -> "list[tuple[bytes, list[bytes], int, int]]":
-        """Return up to ``_BURST`` messages: identity, frames, and the sender's uid and pid."""
+        """Return some of the messages that came: identity, frames, and the sender's uid and pid."""
         messages = []
+        size = 0
         for _ in range(_BURST):
-            if not int(self.socket.get(zmq.EVENTS)) & _READABLE:
+            if size > _BURST_BYTES or not int(self.socket.get(zmq.EVENTS)) & _READABLE:
                 break
             parts = self.socket.recv_multipart(zmq.NOBLOCK, copy=False)
             identity = parts[0].bytes
@@ -54,6 +57,7 @@ class Router:
                 continue
             descriptor, uid, pid = source
             self._by_descriptor[descriptor] = identity
+            size += sum(map(len, parts))
             messages.append((identity, [part.bytes for part in parts[1:]], uid, pid))
         return messages
 

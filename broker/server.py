@@ -198,7 +198,8 @@ class BrokerServer:
                         requests = ", ".join(map(_shown, self._broker.requests_in(message.batch)))
                         logger.debug("batch %d: %d pairs of %s", message.batch, len(message.pairs), requests)
                     if not self._workers.send(worker, message):
-                        self._carry_out(self._broker.worker_gone(worker, time.monotonic()))
+                        number = message.batch if isinstance(message, Batch) else 0
+                        self._carry_out(self._broker.batch_undelivered(worker, number, time.monotonic()))
 
 
 def _log_answer(message: Message) -> None:

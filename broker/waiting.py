@@ -9,6 +9,7 @@ once.
 from collections import deque
 from collections.abc import Callable
 from itertools import chain
+from typing import NamedTuple
 
 from .request import Request
 from .room import Room
@@ -21,19 +22,33 @@ BULK_EVERY = 8
 Entry = list[tuple[Request, int]]
 
 
+class Alone(NamedTuple):
+    """What must run alone, because its batch was lost; ``suspect``: with a worker that failed."""
+
+    entry: Entry
+    suspect: bool
+
+
 class Waiting:
     """Requests with pairs that have not started."""
 
     def __init__(self) -> None:
         self._interactive = Turns()
         self._bulk = Turns()
-        self._alone: deque[Entry] = deque()
+        self._alone: deque[Alone] = deque()
         # By (query, document): the waiting pairs, as the keys of a dict (an ordered set).
         self._identical: dict[tuple[bytes, bytes], dict[tuple[Request, int], None]] = {}
         self._batches_without_bulk = 0
+        #: Estimated tokens of the pairs that have not started.
+        self.tokens = 0
 
     def __bool__(self) -> bool:
-        return bool(self._alone or self._interactive or self._bulk)
+        return bool(self._interactive or self._bulk or self.some_alone)
+
+    @property
+    def some_in_turns(self) -> bool:
+        """Whether pairs wait that may run with others."""
+        return bool(self._interactive or self._bulk)
 
     @property
     def callers(self) -> int:
@@ -42,34 +57,43 @@ class Waiting:
 
     @property
     def some_alone(self) -> bool:
-        """Whether a pair waits to be run alone."""
-        return bool(self._alone)
+        """Whether a pair that somebody still wants waits to be run alone."""
+        while self._alone:
+            entry = self._alone[0].entry
+            while entry and entry[-1][0].done:
+                entry.pop()
+            if entry:
+                return True
+            self._alone.popleft()
+        return False
 
     def add(self, request: Request) -> None:
         """Let all pairs of a new request wait."""
         self._turns(request).add(request)
+        self.tokens += sum(request.lengths)
         for index, document in enumerate(request.documents):
             self._identical.setdefault((request.query, document), {})[request, index] = None
 
-    def retry_alone(self, entry: Entry) -> None:
+    def retry_alone(self, entry: Entry, *, suspect: bool) -> None:
         """Let a pair whose batch was lost run again, in a batch of its own and before all others."""
-        self._alone.append(entry)
+        self._alone.append(Alone(entry, suspect))
 
     def remove(self, request: Request) -> int:
-        """Forget a request; return how many of its pairs had not started."""
+        """Forget a request, which is done; return how many of its pairs had not started."""
         self._turns(request).discard(request)
         for _, index in request.waiting:
             self._forget_twin(request, index)
         dropped = len(request.waiting)
+        self.tokens -= sum(length for length, _ in request.waiting)
         request.waiting.clear()
-        if self._alone:
-            kept = ([pair for pair in entry if pair[0] is not request] for entry in self._alone)
-            self._alone = deque(entry for entry in kept if entry)
         return dropped
 
-    def take_alone(self) -> Entry | None:
-        """Start the next pair that must run alone, if any."""
-        return self._alone.popleft() if self._alone else None
+    def take_alone(self) -> Alone | None:
+        """Start the next pair that must run alone, if any; for those only who still want it."""
+        if not self.some_alone:
+            return None
+        entry, suspect = self._alone.popleft()
+        return Alone([pair for pair in entry if not pair[0].done], suspect)
 
     def take(self, room: Room, cost: Callable[[int], float]) -> list[Entry]:
         """Start a batch of pairs that fill the room, at least one pair if any waits.
@@ -96,7 +120,9 @@ class Waiting:
         """Start every waiting pair identical to this one; return them all, this one first."""
         twins = self._identical.pop((request.query, request.documents[index]))
         del twins[request, index]
+        self.tokens -= request.lengths[index]
         for other, place in twins:
+            self.tokens -= other.lengths[place]
             other.start(place)
             if not other.waiting:
                 self._turns(other).discard(other)

@@ -10,14 +10,27 @@ SILENCE_S = 10.0
 #: Its loop runs, but the device has finished nothing for so long: it is stuck in the driver, s. (A run on a slow
 #: CPU takes a second or two.)
 STALL_S = 20.0
+#: A pair sent to run alone so long ago, while the device has nothing to do: it waits for its shape, s.
+WAITS_S = 2.0
 
 
 @dataclass(slots=True)
 class InFlight:
-    """A batch the worker holds. ``alone``: its pairs were in a lost batch before."""
+    """A batch the worker holds.
+
+    Attributes:
+        entries: Its pairs.
+        alone: They were in a lost batch before; there is one.
+        suspect: It was lost with a worker that failed; once more, and it has failed itself.
+        sent: When it was sent, s.
+        waits: It is alone and waits in the worker for its shape to be compiled, so others need not wait for it.
+    """
 
     entries: list[Entry]
     alone: bool
+    suspect: bool
+    sent: float
+    waits: bool = False
 
 
 @dataclass(slots=True)
@@ -32,13 +45,21 @@ class WorkerLink:
     in_flight: dict[int, InFlight] = field(default_factory=dict)
 
     @property
-    def holds_one_alone(self) -> bool:
-        """Whether it holds a pair that must run alone."""
-        return any(batch.alone for batch in self.in_flight.values())
+    def runs_one_alone(self) -> bool:
+        """Whether it has a pair that must be all the device has to do."""
+        return any(batch.alone and not batch.waits for batch in self.in_flight.values())
 
-    def note_progress(self, message: Progress) -> None:
+    @property
+    def one_waits(self) -> bool:
+        """Whether it holds a pair that waits for its shape."""
+        return any(batch.waits for batch in self.in_flight.values())
+
+    def note_progress(self, message: Progress, now: float) -> None:
         """Note for how long the device has finished nothing."""
         self.stalled_ms = message.stalled_ms
+        if not message.stalled_ms:
+            for batch in self.in_flight.values():
+                batch.waits = batch.waits or (batch.alone and now - batch.sent > WAITS_S)
 
     def trouble(self, now: float) -> str | None:
         """Return why the worker must be given up, or None."""

@@ -211,9 +211,13 @@ class WorkerState(Message, frozen=True, tag="worker_state"):
 
 
 class WorkerBye(Message, frozen=True, tag="worker_bye", gc=False):
-    """Say that the worker stops: it has answered all it holds and wants nothing more."""
+    """Say that the worker stops and wants nothing more.
+
+    ``fault``: because the device failed, so that what it holds may be to blame.
+    """
 
     reason: str = ""
+    fault: bool = False
 
 
 # --- broker to worker -------------------------------------------------------------------------------

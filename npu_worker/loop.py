@@ -118,7 +118,7 @@ class WorkerLoop:
                 try:
                     self._loop(stop)
                 except WorkerError as error:
-                    self._send(WorkerBye(str(error)))
+                    self._send(WorkerBye(str(error), fault=True))
                     raise
             self._send(WorkerBye("stopped"))
         finally:

@@ -61,10 +61,10 @@ class Bench:
         who = Peer(peer, peer.decode(), trusted=True)
         self.take(self.broker.client_message(who, message, self.now))
 
-    def hello(self, worker: bytes = b"worker", budget: int = 8192) -> None:
+    def hello(self, worker: bytes = b"worker", budget: int = 8192, model: str = "model") -> None:
         self._pulling.discard(worker)
         self._batches.pop(worker, None)
-        message = WorkerHello(1, "model", "CPU", "f32", 512, budget)
+        message = WorkerHello(1, model, "CPU", "f32", 512, budget)
         self.take(self.broker.worker_message(worker, message, self.now))
 
     def pull(self, worker: bytes = b"worker") -> Batch | None:

@@ -7,13 +7,15 @@ import heapq
 import random
 import sys
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 from itertools import count
 
 from openvino_reranker.broker.actions import Action, ToClient, ToWorker
 from openvino_reranker.broker.core import Broker, Peer
 from openvino_reranker.broker.turns import ADVANCE, QUANTUM
 from openvino_reranker.broker.waiting import BULK_EVERY
+from openvino_reranker.broker.worker_link import InFlight
 from openvino_reranker.client.limits import Limits
 from openvino_reranker.client.protocol import (
     Batch,
@@ -49,6 +51,7 @@ class Asked:
     query: bytes
     documents: list[bytes]
     deadline: float
+    lost: Counter[bytes] = field(default_factory=Counter)  # how often a document was with a worker that failed
 
 
 class World:
@@ -85,6 +88,9 @@ class World:
             wakeup = self.broker.next_wakeup()
             if wakeup is not None and wakeup <= due:
                 self.now = max(self.now, wakeup)
+                worker = self.broker._worker
+                if worker is not None and worker.trouble(self.now):
+                    self.blame(worker.in_flight.values())
                 self.take(self.broker.tick(self.now))
             else:
                 self.now, _, event = heapq.heappop(self.events)
@@ -163,6 +169,9 @@ class World:
             self.later(self.random.uniform(5, 20), "wake", name, batch)
             self.later(self.random.uniform(1, 15), "worker")
         elif chance < 3 * self.faults:
+            worker = self.broker._worker
+            if worker is not None and worker.identity == name:
+                self.blame([worker.in_flight[batch.batch]] if batch.batch in worker.in_flight else [])
             self.say(name, BatchFailed(batch.batch, "hiccup"))
             self.say(name, Pull())
         elif chance < 3.5 * self.faults:
@@ -181,8 +190,18 @@ class World:
     def on_die(self, name: bytes) -> None:
         self.seen["deaths"] += 1
         del self.alive[name]
+        worker = self.broker._worker
+        if worker is not None and worker.identity == name:
+            self.blame(worker.in_flight.values())
         self.take(self.broker.worker_gone(name, self.now))
         self.later(self.random.uniform(0.1, 3), "worker")
+
+    def blame(self, batches: Iterable[InFlight]) -> None:
+        for batch in batches:
+            for entry in batch.entries:
+                for peer, request_id, document in {(r.peer, r.id, r.documents[index]) for r, index in entry}:
+                    if (asked := self.asked.get((peer, request_id))) is not None:
+                        asked.lost[document] += 1
 
     def on_wake(self, name: bytes, batch: Batch) -> None:
         """A worker given up comes back and answers what nobody expects any more."""
@@ -214,7 +233,7 @@ class World:
             if message.code == "overloaded":
                 assert (message.retry_after_ms or 0) >= 1000
             if message.code == "failed":
-                assert self.faults > 0
+                assert max(asked.lost.values(), default=0) >= 2, "failed, but no pair of it was lost twice"
             if message.code == "deadline_exceeded":
                 assert self.now >= asked.deadline
 
@@ -242,13 +261,11 @@ class World:
         self.seen["batches"] += 1
         flying = self.broker._worker.in_flight  # type: ignore[union-attr]
         assert len(flying) == 1 or not any(each.alone for each in flying.values()), "not alone"
-        live = {
-            (request.query, document) for request in self.broker._requests.values() for document in request.documents
-        }
+        live = {(request.query, document) for request in self.broker._requests for document in request.documents}
         for query, document in batch.pairs:
             assert (batch.queries[query], document) in live, "work for the dead"
         served = {request.caller for each in flying.values() for entry in each.entries for request, _ in entry}
-        waiting = {request.caller for request in self.broker._requests.values() if request.waiting}
+        waiting = {request.caller for request in self.broker._requests if request.waiting}
         for caller in waiting - served:
             self.batches_since_served[caller] = self.batches_since_served.get(caller, 0) + 1
             assert self.batches_since_served[caller] <= starvation_bound(bulk=caller in self.bulk_callers), caller
@@ -259,13 +276,16 @@ class World:
         admission = self.broker._admission
         assert 0 <= admission.pairs <= LIMITS.queued_pairs
         assert 0 <= admission.bytes <= LIMITS.queued_bytes
-        assert self.broker._requests.keys() == self.asked.keys()
-        assert len(self.broker._deadlines) <= 2 * len(self.asked) + 65
+        assert {(request.peer, request.id) for request in self.broker._requests} == self.asked.keys()
+        assert len(self.broker._requests._due) <= 2 * len(self.asked) + 65
 
     def check_nothing_is_left(self) -> None:
         broker = self.broker
         assert broker.idle
         assert not broker._waiting
+        assert broker._waiting.tokens == 0
+        assert not broker._waiting._alone
+        assert not broker._requests._by_peer
         assert not broker._waiting._identical
         assert (broker._admission.pairs, broker._admission.bytes) == (0, 0)
         assert not broker._admission._caller_bytes
