@@ -25,11 +25,13 @@ def make_folder(folder: Path) -> None:
     """Make the runtime folder, open to its owner alone, or check that it is this user's.
 
     Raises:
-        SocketTaken: It belongs to another user, or is open for writing to others.
+        SocketTaken: It belongs to another user, is open for writing to others, or is a link.
         OSError: It cannot be made.
     """
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    found = folder.stat()
+    found = folder.lstat()
+    if not stat.S_ISDIR(found.st_mode):
+        raise SocketTaken(f"the runtime folder {folder} is a link, which may lead anywhere; name the folder itself")
     if found.st_uid != os.getuid():
         raise SocketTaken(f"the runtime folder {folder} belongs to uid {found.st_uid}, not to uid {os.getuid()}")
     if found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):

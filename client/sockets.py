@@ -36,9 +36,17 @@ def find_requests_socket(environ: Mapping[str, str] | None = None) -> Path:
     environ = os.environ if environ is None else environ
     own = runtime_dir(environ) / REQUESTS_SOCKET
     machine = SYSTEM_RUNTIME_DIR / REQUESTS_SOCKET
-    if RUNTIME_DIR_VARIABLE not in environ and not own.exists() and machine.exists():
+    if RUNTIME_DIR_VARIABLE not in environ and not _exists(own) and _exists(machine):
         return machine
     return own
+
+
+def _exists(path: Path) -> bool:
+    try:
+        path.stat()
+    except OSError:  # also where this user may not look
+        return False
+    return True
 
 
 def check_socket(path: Path) -> None:
@@ -54,15 +62,15 @@ def check_socket(path: Path) -> None:
         )
     try:
         mode = path.stat().st_mode
+        _check_folder(path.parent)
     except FileNotFoundError:
         raise Unavailable(
             f"no rerank service: {path} does not exist; start it with 'openvino-reranker serve' (or its systemd units)"
         ) from None
     except PermissionError:
         raise Unavailable(f"no permission to reach {path}; its folder is closed to uid {os.getuid()}") from None
-    folder = path.parent.stat()
-    if path.parent.parent == Path("/tmp") and folder.st_uid not in (os.getuid(), 0):  # noqa: S108
-        raise Unavailable(f"{path.parent} belongs to uid {folder.st_uid}, not to you: not sending your texts there")
+    except OSError as error:
+        raise Unavailable(f"no rerank service at {path}: {error.strerror}") from None
     if not stat.S_ISSOCK(mode):
         raise Unavailable(f"{path} is not a socket; remove it and start the service again")
     if not os.access(path, os.W_OK):
@@ -72,19 +80,41 @@ def check_socket(path: Path) -> None:
         )
 
 
+def _check_folder(folder: Path) -> None:
+    """Check that a folder right under ``/tmp``, where anybody may make one, is this user's or root's.
+
+    Raises:
+        Unavailable: It is not, or is a link, or others may write to it.
+        OSError: It cannot be looked at.
+    """
+    if folder.parent != Path("/tmp"):  # noqa: S108
+        return
+    found = folder.lstat()
+    if not stat.S_ISDIR(found.st_mode):
+        raise Unavailable(f"{folder} is no folder but a link or a file: not sending your texts there")
+    if found.st_uid not in (os.getuid(), 0):
+        raise Unavailable(f"{folder} belongs to uid {found.st_uid}, not to you: not sending your texts there")
+    if found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        raise Unavailable(
+            f"{folder} is writable by others (mode {stat.S_IMODE(found.st_mode):04o}): not sending your texts there"
+        )
+
+
 def check_listening(path: Path) -> None:
-    """Check that somebody listens on the socket at ``path`` (a broker, or systemd in its place).
+    """Check that somebody listens on the socket at ``path`` (a broker, or systemd in its place); does not wait.
 
     Raises:
         Unavailable: The socket is a dead broker's, left behind.
     """
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-        probe.settimeout(1.0)
-        try:
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+            probe.setblocking(False)
             probe.connect(str(path))
-        except ConnectionRefusedError:
-            raise Unavailable(
-                f"no rerank service: nobody listens on {path}; start it with 'openvino-reranker serve'"
-            ) from None
-        except OSError as error:
-            raise Unavailable(f"cannot connect to {path}: {error}") from None
+    except BlockingIOError:
+        return  # somebody listens, who has not yet accepted the connections of others
+    except ConnectionRefusedError:
+        raise Unavailable(
+            f"no rerank service: nobody listens on {path}; start it with 'openvino-reranker serve'"
+        ) from None
+    except OSError as error:
+        raise Unavailable(f"cannot connect to {path}: {error}") from None
