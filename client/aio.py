@@ -2,8 +2,10 @@
 
 import asyncio
 from collections.abc import Sequence
+from concurrent.futures import Future
 from pathlib import Path
 from types import TracebackType
+from typing import TypeVar
 
 from .documents import Document, encode_documents, encode_query
 from .errors import DeadlineExceeded, Unavailable
@@ -11,7 +13,9 @@ from .lease import Lease
 from .protocol import RequestClass, Status
 from .ranking import Ranking, rank
 from .sockets import find_requests_socket
-from .sync import GRACE_S, check_top_k, deadline_ms
+from .sync import GRACE_S, NO_WORD, check_top_k, deadline_ms
+
+_Answer = TypeVar("_Answer")
 
 
 class AsyncReranker:
@@ -55,24 +59,27 @@ class AsyncReranker:
 
         ``wire_id``, at most 64 bytes and used once, is how the service's logs will call the request.
         """
+        allowed_ms = deadline_ms(timeout)
         connection = self._lease.connection()
-        request_id, answer = connection.rerank(query, texts, deadline_ms(timeout), self.priority, caller, wire_id)
+        request_id, answer = connection.rerank(query, texts, allowed_ms, self.priority, caller, wire_id)
         try:
-            scores = await asyncio.wait_for(asyncio.wrap_future(answer), timeout + GRACE_S)
-        except TimeoutError:
+            scores = await _wait_for(answer, allowed_ms / 1000 + GRACE_S)
+        finally:
             connection.cancel(request_id)
-            raise DeadlineExceeded(f"no answer within {timeout:.1f} s, nor a word from the broker") from None
-        except asyncio.CancelledError:
-            connection.cancel(request_id)
-            raise
+            del answer  # it holds the error, which holds this frame: a circle around all the texts
         return rank(scores, ids, top_k)
 
     async def status(self, timeout: float = 5.0) -> Status:
         """Return the service's status. Raises ``Unavailable`` when no broker answers."""
+        connection = self._lease.connection()
+        request_id, answer = connection.status()
         try:
-            return await asyncio.wait_for(asyncio.wrap_future(self._lease.connection().status()), timeout)
-        except TimeoutError:
+            return await _wait_for(answer, timeout)
+        except DeadlineExceeded:
             raise Unavailable(f"no broker answered at {self.socket} within {timeout:g} s") from None
+        finally:
+            connection.cancel(request_id)
+            del answer
 
     async def close(self) -> None:
         """Give the connection back; the last user of it in the process closes it."""
@@ -85,3 +92,15 @@ class AsyncReranker:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.close()
+
+
+async def _wait_for(answer: "Future[_Answer]", seconds: float) -> _Answer:
+    """Wait for an answer, as ``sync.wait_for``."""
+    try:
+        # Not asyncio.wait_for: its frame keeps the future, and so the circle, to the end.
+        async with asyncio.timeout(seconds):
+            return await asyncio.wrap_future(answer)
+    except TimeoutError:
+        raise DeadlineExceeded(NO_WORD.format(seconds)) from None
+    finally:
+        del answer

@@ -19,16 +19,14 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import cast
 
-import zmq
-from zmq.utils.monitor import recv_monitor_message
-
-from .errors import InvalidRequest, RerankError, Unavailable
+from .errors import InvalidRequest, RerankError, Unavailable, WrongVersion
+from .link import Link
 from .pending import PendingTable
 from .protocol import (
     Cancel,
     GetStatus,
     Hello,
-    Message,
+    Refusal,
     RequestClass,
     Rerank,
     Scores,
@@ -39,9 +37,6 @@ from .protocol import (
 from .sockets import check_listening, check_socket
 
 logger = logging.getLogger(__name__)
-
-_RECONNECT_MS = 20
-_RECONNECT_MAX_MS = 500
 
 
 class Connection:
@@ -60,35 +55,46 @@ class Connection:
         self._users = 0
         self._pid = os.getpid()
         self._lock = threading.Lock()
-        self._commands: deque[Callable[[], object]] = deque()
+        self._commands: deque[Callable[[Link], object]] = deque()
         self._pending = PendingTable()
+        self._reached = True  # somebody listened a moment ago (``shared``); the thread knows better, soon
         self._closing = False
+        self._ended: Unavailable | None = None
         self._waker, self._wakened = socket.socketpair()
         self._waker.setblocking(False)
         self._wakened.setblocking(False)
         self._thread = threading.Thread(target=self._run, name="openvino-reranker-client", daemon=True)
-        self._thread.start()
+        try:
+            self._thread.start()
+        except RuntimeError:
+            self._waker.close()
+            self._wakened.close()
+            raise
 
     @classmethod
     def shared(cls, path: Path, name: str = "client") -> "Connection":
         """Return this process's connection to ``path``; give it back with ``release``.
 
         Raises:
-            Unavailable: There is no socket at ``path``, nobody listens on it, or this user may not use it.
+            Unavailable: There is no socket at ``path``, nobody listens on it, this user may not use it, or
+                this process may not open or start any more.
         """
-        check_socket(path)
         with cls._shared_lock:
             connection = cls._shared.get(path)
             if connection is None or not connection.usable:
+                check_socket(path)
                 check_listening(path)
-                connection = cls._shared[path] = cls(path, name)
+                try:
+                    connection = cls._shared[path] = cls(path, name)
+                except (OSError, RuntimeError) as error:  # no descriptor, no thread
+                    raise Unavailable(f"cannot connect to {path}: {error}") from None
             connection._users += 1
             return connection
 
     @property
     def usable(self) -> bool:
         """Whether this process (not its parent before a fork) still runs the connection."""
-        return self._pid == os.getpid() and self._thread.is_alive()
+        return self._pid == os.getpid() and self._ended is None
 
     def release(self) -> None:
         """Give the connection back; the last user closes it."""
@@ -104,7 +110,7 @@ class Connection:
 
     def close(self) -> None:
         """End the connection; whatever still waits is answered ``Unavailable``."""
-        self._post(self._stop)
+        self._post(lambda _: self._stop())
         self._thread.join()
 
     def rerank(
@@ -116,122 +122,114 @@ class Connection:
         caller: str | None = None,
         request_id: bytes | None = None,
     ) -> "tuple[bytes, Future[Scores]]":
-        """Send a request; return its id (``request_id`` if given) for ``cancel``, and the future of its answer."""
+        """Send a request; return its id (``request_id`` if given) for ``cancel``, and the future of its answer.
+
+        Raises:
+            Unavailable: No broker is connected, and there is none to connect to.
+        """
         request = Rerank(request_id or uuid.uuid4().bytes, query, documents, deadline_ms, priority, caller)
         return request.id, cast("Future[Scores]", self._send(request))
 
-    def status(self) -> "Future[Status]":
-        """Ask the broker for its status."""
-        return cast("Future[Status]", self._send(GetStatus(uuid.uuid4().bytes)))
+    def status(self) -> "tuple[bytes, Future[Status]]":
+        """Ask the broker for its status; returns and raises as ``rerank``."""
+        request = GetStatus(uuid.uuid4().bytes)
+        return request.id, cast("Future[Status]", self._send(request))
 
     def cancel(self, request_id: bytes) -> None:
-        """Forget a request, here and at the broker."""
-        self._post(lambda: self._do_cancel(request_id))
+        """Forget a request, here and at the broker; one that is answered is forgotten already."""
+        with self._lock:
+            request = self._pending.forget(request_id)
+        if request is not None:
+            self._post(lambda link: self._withdraw(link, request))
+
+    def _send(self, request: Rerank | GetStatus) -> "Future[Scores | Status]":
+        if not self._reached:
+            # Nobody holds the other end, or not yet. Where nobody listens either, waiting would be in vain.
+            check_socket(self._path)
+            check_listening(self._path)
+        frames = encode(request)
+        with self._lock:
+            if self._ended is not None:
+                raise Unavailable(self._ended.message)
+            answer = self._pending.add(request)
+        self._post(lambda link: link.send(request.id, frames))
+        return answer
+
+    def _post(self, command: Callable[[Link], object]) -> None:
+        self._commands.append(command)
+        with contextlib.suppress(OSError):
+            # A full pipe already wakes the thread; a closed one means it has ended.
+            self._waker.send(b"\0")
 
     # --- the thread ---------------------------------------------------------------------------------
 
-    def _send(self, request: Rerank | GetStatus) -> "Future[Scores | Status]":
-        check_socket(self._path)
-        frames = encode(request)
-        with self._lock:
-            answer = self._pending.add(request)
-        self._post(lambda: self._socket.send_multipart(frames))
-        return answer
+    def _run(self) -> None:
+        end = Unavailable("the connection to the broker was closed")
+        try:
+            with contextlib.closing(Link(self._path, Hello(self._name, self._pid), self._wakened.fileno())) as link:
+                self._loop(link)
+        except Exception as error:
+            logger.exception("the connection to the broker failed")
+            end = Unavailable(f"the connection to the broker failed: {error}")
+        finally:
+            with self._lock:
+                self._ended = end
+                self._pending.fail_all(end)
+            self._waker.close()
+            self._wakened.close()
 
-    def _post(self, command: Callable[[], object]) -> None:
-        self._commands.append(command)
-        with contextlib.suppress(BlockingIOError, OSError):
-            # A full pipe already wakes the thread; a closed one means it has ended.
-            self._waker.send(b"\0")
-        if not self._thread.is_alive():
-            self._fail_all(Unavailable("the connection to the broker was closed"))
-
-    def _do_cancel(self, request_id: bytes) -> None:
-        with self._lock:
-            known = self._pending.forget(request_id)
-        if known:
-            self._write(Cancel(request_id))
-
-    def _write(self, message: Message) -> None:
-        self._socket.send_multipart(encode(message))
+    def _loop(self, link: Link) -> None:
+        while not self._closing:
+            if link.wait():
+                self._wakened.recv(4096)
+            if link.notice():
+                self._ask_again(link)
+            self._reached = link.reached
+            while self._commands:
+                self._commands.popleft()(link)
+            link.flush()
+            for frames in link.read():
+                self._read_answer(frames)
 
     def _stop(self) -> None:
         self._closing = True
 
+    def _ask_again(self, link: Link) -> None:
+        """Repeat, once, what the last broker left unanswered; what still waits to be sent was not asked yet."""
+        with self._lock:
+            requests = self._pending.to_resend(link.holds)
+        for request in requests:
+            link.send(request.id, encode(request))
+
+    @staticmethod
+    def _withdraw(link: Link, request: Rerank | GetStatus) -> None:
+        if not link.withdraw(request.id) and isinstance(request, Rerank):
+            link.send(request.id, encode(Cancel(request.id)))
+
+    def _read_answer(self, frames: list[bytes]) -> None:
+        try:
+            message = decode_from_broker(frames)
+        except WrongVersion as error:
+            self._fail_all(error)
+        except InvalidRequest as error:
+            self._fail_all(Unavailable(f"the broker at {self._path} answered nonsense: {error}"))
+        else:
+            if isinstance(message, Refusal) and not message.id:
+                self._refused_unread(message)
+                return
+            with self._lock:
+                self._pending.resolve(message)
+
+    def _refused_unread(self, refusal: Refusal) -> None:
+        """Hear that the broker could not read a message of ours, so that it cannot say which."""
+        if refusal.code == WrongVersion.code:
+            self._fail_all(WrongVersion(refusal.message))
+        else:
+            logger.warning("the broker refused a message of ours: %s: %s", refusal.code, refusal.message)
+
     def _fail_all(self, error: RerankError) -> None:
         with self._lock:
             self._pending.fail_all(error)
-
-    def _run(self) -> None:
-        context = zmq.Context()
-        self._socket = context.socket(zmq.DEALER)
-        monitor = None
-        try:
-            for option, value in (
-                (zmq.LINGER, 0),
-                (zmq.SNDHWM, 0),  # the broker reads always and refuses in the protocol
-                (zmq.RCVHWM, 0),
-                (zmq.RECONNECT_IVL, _RECONNECT_MS),
-                (zmq.RECONNECT_IVL_MAX, _RECONNECT_MAX_MS),
-            ):
-                self._socket.setsockopt(option, value)
-            monitor = self._socket.get_monitor_socket(zmq.EVENT_HANDSHAKE_SUCCEEDED)
-            self._socket.connect(f"ipc://{self._path}")
-            self._write(Hello(self._name, os.getpid()))
-            self._loop(monitor)
-        except Exception as error:
-            logger.exception("the connection to the broker failed")
-            self._fail_all(Unavailable(f"the connection to the broker failed: {error}"))
-        finally:
-            self._fail_all(Unavailable("the connection to the broker was closed"))
-            self._waker.close()
-            self._wakened.close()
-            if monitor is not None:
-                self._socket.disable_monitor()
-                monitor.close(0)
-            self._socket.close(0)
-            context.term()
-
-    def _loop(self, monitor: "zmq.Socket[bytes]") -> None:
-        poller = zmq.Poller()
-        poller.register(self._socket, zmq.POLLIN)
-        poller.register(monitor, zmq.POLLIN)
-        poller.register(self._wakened, zmq.POLLIN)
-        connected_before = False
-        while not self._closing:
-            ready = dict(poller.poll())
-            if monitor in ready:
-                recv_monitor_message(monitor)
-                if connected_before:
-                    self._ask_again()
-                connected_before = True
-            if self._wakened.fileno() in ready:
-                with contextlib.suppress(BlockingIOError):
-                    self._wakened.recv(4096)
-            while self._commands:
-                self._commands.popleft()()
-            if self._socket in ready:
-                self._read_answers()
-
-    def _ask_again(self) -> None:
-        """Say hello to the broker that came back and repeat, once, what the last one left unanswered."""
-        self._write(Hello(self._name, os.getpid()))
-        with self._lock:
-            requests = self._pending.to_resend()
-        for request in requests:
-            self._write(request)
-
-    def _read_answers(self) -> None:
-        with contextlib.suppress(zmq.Again):
-            while True:
-                frames = self._socket.recv_multipart(zmq.NOBLOCK)
-                try:
-                    message = decode_from_broker(frames)
-                except InvalidRequest as error:
-                    self._fail_all(Unavailable(f"the broker at {self._path} answered nonsense: {error}"))
-                    continue
-                with self._lock:
-                    self._pending.resolve(message)
 
 
 def _forget_parents_connections() -> None:

@@ -10,7 +10,10 @@ from .documents import Document
 from .errors import RerankError
 from .ranking import Ranking
 from .sockets import find_requests_socket
-from .sync import Reranker
+from .sync import GRACE_S, Reranker
+
+#: How much of the time is kept for the service's own word that the rest of it was not enough.
+_GRACE_SHARE = 0.1
 
 D = TypeVar("D", bound=Document)
 
@@ -52,13 +55,15 @@ def rerank_or_keep_order(
         query: What is looked for.
         documents: In the vector store's order, best first; nothing is written back to the store.
         top_k: How many to keep; None or 0 for all.
-        timeout: Seconds to wait for the service before the given order is kept.
+        timeout: Seconds after which the given order is kept, at most.
         reranker: The one to use; the process's own on the default socket if not given.
     """
     if not documents:
         return KeptOrReranked([], [], None, None)
+    grace = min(GRACE_S, timeout * _GRACE_SHARE)
     try:
-        ranking = (reranker or _reranker_at(find_requests_socket())).rerank(query, documents, top_k, timeout)
+        asked = reranker or _reranker_at(find_requests_socket())
+        ranking = asked.rerank(query, documents, top_k, timeout - grace, grace=grace)
     except RerankError as error:
         kept = list(documents[: top_k or None])
         return KeptOrReranked(kept, list(range(len(kept))), None, f"{error.code}: {error.message}")

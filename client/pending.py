@@ -3,6 +3,8 @@
 Law of this file: every entry leaves exactly once, by ``resolve``, ``forget`` or ``fail_all``.
 """
 
+import copy
+from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 
@@ -36,9 +38,10 @@ class PendingTable:
         entry = self._waiting[request.id] = Waiting(request)
         return entry.answer
 
-    def forget(self, request_id: bytes) -> bool:
-        """Expect no answer any more; False if there was none to expect."""
-        return self._waiting.pop(request_id, None) is not None
+    def forget(self, request_id: bytes) -> Request | None:
+        """Expect no answer any more; return the request, None if there was none to expect."""
+        entry = self._waiting.pop(request_id, None)
+        return entry.request if entry else None
 
     def resolve(self, message: BrokerMessage) -> None:
         """Hand an answer to whoever waits for it; an answer nobody waits for is dropped."""
@@ -52,16 +55,20 @@ class PendingTable:
         else:
             entry.answer.set_result(message)
 
-    def to_resend(self) -> list[Request]:
-        """Return what a new broker must be asked again: each request once, with the same id."""
-        again = [entry for entry in self._waiting.values() if not entry.resent]
+    def to_resend(self, unsent: Callable[[bytes], bool]) -> list[Request]:
+        """Return what a new broker must be asked again: each request once, with the same id.
+
+        Args:
+            unsent: Whether the request of an id was never sent: then it is not asked *again*.
+        """
+        again = [entry for entry in self._waiting.values() if not entry.resent and not unsent(entry.request.id)]
         for entry in again:
             entry.resent = True
         return [entry.request for entry in again]
 
     def fail_all(self, error: RerankError) -> None:
-        """Answer everything that waits with ``error``."""
+        """Answer everything that waits with ``error``, a copy for each: who raises one writes on it."""
         waiting, self._waiting = self._waiting, {}
         for entry in waiting.values():
             if entry.answer.set_running_or_notify_cancel():
-                entry.answer.set_exception(error)
+                entry.answer.set_exception(copy.copy(error))

@@ -1,5 +1,6 @@
 """The client for ordinary, synchronous programs."""
 
+import threading
 import time
 from collections.abc import Sequence
 from concurrent.futures import Future
@@ -20,6 +21,8 @@ _Answer = TypeVar("_Answer")
 
 #: How much longer than the deadline to wait for the broker's own word on it, s.
 GRACE_S = 1.0
+#: What to say when even that time is over.
+NO_WORD = "no answer within {:.1f} s, nor a word from the broker"
 
 
 class Reranker:
@@ -39,7 +42,13 @@ class Reranker:
         self._lease = Lease(self.socket, "client")
 
     def rerank(
-        self, query: str, documents: Sequence[Document], top_k: int | None = None, timeout: float = 30.0
+        self,
+        query: str,
+        documents: Sequence[Document],
+        top_k: int | None = None,
+        timeout: float = 30.0,
+        *,
+        grace: float = GRACE_S,
     ) -> Ranking:
         """Return the documents in order of relevance to the query, best first.
 
@@ -47,7 +56,8 @@ class Reranker:
             query: What is looked for.
             documents: Strings, or mappings with ``text`` and an optional ``id``.
             top_k: How many to return; None or 0 for all.
-            timeout: Seconds until the answer must be there; the service drops the request after that.
+            timeout: Seconds until the answer must be there; the service drops the request after that. 600 at most.
+            grace: Seconds to wait beyond that for the service's own word on it.
 
         Raises:
             InvalidRequest: The request is wrong (``TooLarge``: over a bound).
@@ -57,13 +67,14 @@ class Reranker:
         encoded = encode_query(query)
         texts, ids = encode_documents(documents)
         check_top_k(top_k)
+        allowed_ms = deadline_ms(timeout)
         connection = self._lease.connection()
-        request_id, answer = connection.rerank(encoded, texts, deadline_ms(timeout), self.priority)
+        request_id, answer = connection.rerank(encoded, texts, allowed_ms, self.priority)
         try:
-            scores = wait_for(answer, timeout - (time.monotonic() - started))
-        except BaseException:
+            scores = wait_for(answer, started + allowed_ms / 1000 + grace - time.monotonic())
+        finally:
             connection.cancel(request_id)
-            raise
+            del answer  # it holds the error, which holds this frame: a circle around all the texts
         return rank(scores, ids, top_k)
 
     def status(self, timeout: float = 5.0) -> Status:
@@ -72,10 +83,15 @@ class Reranker:
         Raises:
             Unavailable: No broker answered.
         """
+        connection = self._lease.connection()
+        request_id, answer = connection.status()
         try:
-            return wait_for(self._lease.connection().status(), timeout)
+            return wait_for(answer, timeout)
         except DeadlineExceeded:
             raise Unavailable(f"no broker answered at {self.socket} within {timeout:g} s") from None
+        finally:
+            connection.cancel(request_id)
+            del answer
 
     def close(self) -> None:
         """Give the connection back; the last user of it in the process closes it."""
@@ -104,16 +120,18 @@ def deadline_ms(timeout: float) -> int:
     """
     if not timeout > 0:
         raise InvalidRequest(f"timeout is {timeout}; it must be more than 0 seconds")
-    return max(1, min(int(timeout * 1000), DEFAULT_LIMITS.max_deadline_ms))
+    return max(1, int(min(timeout * 1000, DEFAULT_LIMITS.max_deadline_ms)))
 
 
 def wait_for(answer: "Future[_Answer]", seconds: float) -> _Answer:
-    """Wait for an answer, a little longer than it may take: the broker itself says that time is up.
+    """Wait for an answer.
 
     Raises:
-        DeadlineExceeded: The broker did not even say that.
+        DeadlineExceeded: There was none in time.
     """
     try:
-        return answer.result(max(0.0, seconds) + GRACE_S)
+        return answer.result(max(0.0, min(seconds, threading.TIMEOUT_MAX)))
     except FutureTimeout:
-        raise DeadlineExceeded(f"no answer within {seconds:.1f} s, nor a word from the broker") from None
+        raise DeadlineExceeded(NO_WORD.format(max(0.0, seconds))) from None
+    finally:
+        del answer  # as in ``Reranker.rerank``

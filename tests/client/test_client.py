@@ -1,6 +1,7 @@
 """The Python client against the running service, and against what is not there."""
 
 import asyncio
+import math
 import multiprocessing
 import os
 import pickle
@@ -183,6 +184,19 @@ def test_wrong_requests(
 ) -> None:
     with Reranker(service.socket) as reranker, pytest.raises(kind, match=part):
         reranker.rerank(query, documents, **options)
+
+
+def test_all_the_time_in_the_world_is_ten_minutes(service: Service) -> None:
+    async def ask() -> list[int]:
+        async with AsyncReranker(service.socket) as reranker:
+            assert (await reranker.status(timeout=math.inf)).ready
+            return (await reranker.rerank("what is bread?", DOCUMENTS, timeout=math.inf)).order
+
+    with Reranker(service.socket) as reranker:
+        assert reranker.status(timeout=math.inf).ready
+        found = rerank_or_keep_order("what is bread?", DOCUMENTS, timeout=math.inf, reranker=reranker)
+    assert found.rerank_error is None
+    assert found.order == asyncio.run(ask())
 
 
 def test_a_missing_socket_is_an_immediate_error(runtime: Path) -> None:
