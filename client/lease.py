@@ -1,5 +1,6 @@
 """A reranker's hold on the process's connection: taken at the first request, given back once."""
 
+import os
 import threading
 from pathlib import Path
 
@@ -9,10 +10,12 @@ from .connection import Connection
 class Lease:
     """Holds at most one use of the shared connection to ``path``; any thread may ask for it."""
 
+    # One for all leases, as it is held for a moment only: a forked child can renew one, not find them all.
+    _lock = threading.Lock()
+
     def __init__(self, path: Path, name: str) -> None:
         self._path = path
         self._name = name
-        self._lock = threading.Lock()
         self._held: Connection | None = None
 
     def connection(self) -> Connection:
@@ -35,3 +38,11 @@ class Lease:
             held, self._held = self._held, None
         if held is not None:
             held.release()
+
+
+def _renew_lock() -> None:
+    """In a forked child: a thread of the parent may have held the lock, and does not exist here."""
+    Lease._lock = threading.Lock()
+
+
+os.register_at_fork(after_in_child=_renew_lock)
