@@ -1,5 +1,6 @@
 """A run: groups of callers, each in a process of its own, starting together and asking one request at a time."""
 
+import contextlib
 import multiprocessing
 import time
 from collections.abc import Callable, Iterator
@@ -51,26 +52,28 @@ class Seen:
 def run_load(target: Target, groups: list[Group], numbers: range, on_answer: Callable[[Seen], None]) -> float:
     """Let every caller of every group send its requests of these numbers; return the time to the last answer, s.
 
-    One pair before the start is not counted: it opens connections.
+    One pair before the start is not counted: it opens connections. What a caller that died did not ask any more
+    is answered ``lost``.
     """
     context = multiprocessing.get_context("spawn")
     members = [group for group in groups for _ in range(group.callers)]
-    go = context.Event()
     pipes: list[Connection] = []
     processes = []
     try:
         for seed, group in enumerate(members):
-            ours, theirs = context.Pipe(duplex=False)
-            process = context.Process(target=_call, args=(target, group, seed, numbers, go, theirs), daemon=True)
+            ours, theirs = context.Pipe()
+            process = context.Process(target=_call, args=(target, group, seed, numbers, theirs), daemon=True)
             process.start()
             theirs.close()
             pipes.append(ours)
             processes.append(process)
         for pipe in pipes:
-            pipe.recv()  # it is warm
+            _receive(pipe)  # it is warm, or dead
         started = time.perf_counter()
-        go.set()
-        for place, asked in _answers(pipes):
+        for pipe in pipes:
+            with contextlib.suppress(OSError):  # it died; not an Event, whose set() would wait for the dead
+                pipe.send("go")
+        for place, asked in _answers(pipes, len(numbers)):
             on_answer(Seen(members[place], time.perf_counter() - started, asked))
         return time.perf_counter() - started
     finally:
@@ -79,26 +82,40 @@ def run_load(target: Target, groups: list[Group], numbers: range, on_answer: Cal
             process.join()
 
 
-def _answers(pipes: list[Connection]) -> Iterator[tuple[int, Asked]]:
-    places = {id(pipe): place for place, pipe in enumerate(pipes)}
-    open_pipes: list[Any] = list(pipes)
-    while open_pipes:
-        ready: list[Any] = wait(open_pipes)
+def _answers(pipes: list[Connection], count: int) -> Iterator[tuple[int, Asked]]:
+    """Yield ``count`` answers of each caller, with its place, as they come."""
+    missing = dict.fromkeys(pipes, count)
+    while missing:
+        ready: list[Any] = wait(list(missing))
         for pipe in ready:
-            try:
-                yield places[id(pipe)], pipe.recv()
-            except EOFError:
-                open_pipes.remove(pipe)
+            place = pipes.index(pipe)
+            asked = _receive(pipe)
+            if asked is None:
+                for _ in range(missing.pop(pipe)):
+                    yield place, Asked(0.0, error="lost")
+                continue
+            yield place, asked
+            missing[pipe] -= 1
+            if not missing[pipe]:
+                del missing[pipe]
 
 
-def _call(target: Target, group: Group, seed: int, numbers: range, go: Any, results: Connection) -> None:
+def _receive(pipe: Connection) -> Any:
+    """Return what a caller sends next; None if it died."""
+    try:
+        return pipe.recv()
+    except (EOFError, OSError):  # before a message, or in the middle of one
+        return None
+
+
+def _call(target: Target, group: Group, seed: int, numbers: range, parent: Connection) -> None:
     """Be one caller, in a process of its own."""
     caller = Caller(target, group.priority)
     opening, passages = next(requests(1, seed))
     caller.ask(opening, passages)
-    results.send("warm")
-    go.wait()
+    parent.send("warm")
+    parent.recv()
     for question, texts in chosen(group.passages, seed, numbers):
-        results.send(caller.ask(question, texts))
+        parent.send(caller.ask(question, texts))
     caller.close()
-    results.close()
+    parent.close()

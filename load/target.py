@@ -1,5 +1,6 @@
 """The service under load, by HTTP or by its socket: how to ask it, and what it says of itself."""
 
+import http.client
 import json
 import time
 import urllib.error
@@ -31,7 +32,10 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """One request: how long it took, ms, and what the service says of that, or the error's code."""
+    """One request: how long it took, ms, and what the service says of that, or the error's code.
+
+    Errors that no service words: ``unreachable``, ``nonsense`` (an answer that is none), ``lost`` (the caller died).
+    """
 
     took_ms: float
     queue_ms: float = 0.0
@@ -53,8 +57,14 @@ class Caller:
         try:
             queue, inference, tokens = self._ask(question, passages)
         except RerankError as error:
-            return Asked((time.perf_counter() - started) * 1000, error=error.code)
-        return Asked((time.perf_counter() - started) * 1000, queue, inference, tokens)
+            code = error.code
+        except (OSError, http.client.HTTPException):
+            code = "unreachable"
+        except (ValueError, LookupError, TypeError):
+            code = "nonsense"
+        else:
+            return Asked((time.perf_counter() - started) * 1000, queue, inference, tokens)
+        return Asked((time.perf_counter() - started) * 1000, error=code)
 
     def _ask(self, question: str, passages: list[str]) -> tuple[float, float, int]:
         if self._reranker is not None:
@@ -72,7 +82,7 @@ class Caller:
         if self._reranker is None:
             try:
                 return dict(fetch(f"{self._url}/readyz", None))
-            except OSError as error:
+            except (OSError, http.client.HTTPException) as error:
                 raise Unavailable(f"cannot reach {self._url}: {error}") from None
         status = self._reranker.status()
         if not status.ready:
