@@ -187,7 +187,9 @@ class Connection:
             self._reached = link.reached
             while self._commands:
                 self._commands.popleft()(link)
-            link.flush()
+            if gone := link.flush():
+                with self._lock:
+                    self._pending.note_sent(gone)
             for frames in link.read():
                 self._read_answer(frames)
 
@@ -195,9 +197,9 @@ class Connection:
         self._closing = True
 
     def _ask_again(self, link: Link) -> None:
-        """Repeat, once, what the last broker left unanswered; what still waits to be sent was not asked yet."""
+        """Repeat, once, what the last broker was sent and left unanswered."""
         with self._lock:
-            requests = self._pending.to_resend(link.holds)
+            requests = self._pending.to_resend()
         for request in requests:
             link.send(request.id, encode(request))
 

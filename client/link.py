@@ -96,23 +96,22 @@ class Link:
         """Send a message when its turn comes (``flush``); ``key`` tells it from others that wait."""
         self._waiting[key] = frames
 
-    def holds(self, key: bytes) -> bool:
-        """Whether a message still waits here."""
-        return key in self._waiting
-
     def withdraw(self, key: bytes) -> bool:
         """Drop a message that still waits here; False if it is on its way."""
         return self._waiting.pop(key, None) is not None
 
-    def flush(self) -> None:
-        """Hand over what waits, as far as a broker is there and reads."""
+    def flush(self) -> list[bytes]:
+        """Hand over what waits, as far as a broker is there and reads; return the keys of what went."""
+        gone: list[bytes] = []
         while self._met and self._waiting:
             key, frames = next(iter(self._waiting.items()))
             try:
                 self._socket.send_multipart(frames, zmq.NOBLOCK)
             except zmq.Again:
-                return
+                break
             del self._waiting[key]
+            gone.append(key)
+        return gone
 
     def read(self) -> Iterator[list[bytes]]:
         """Yield the messages that came, as frames."""

@@ -4,7 +4,7 @@ Law of this file: every entry leaves exactly once, by ``resolve``, ``forget`` or
 """
 
 import copy
-from collections.abc import Callable
+from collections.abc import Iterable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 
@@ -17,10 +17,11 @@ Answer = Scores | Status
 
 @dataclass(slots=True)
 class Waiting:
-    """One request on its way, and whether it was sent a second time."""
+    """One request, and whether it was sent, and sent a second time."""
 
     request: Request
     answer: "Future[Answer]" = field(default_factory=Future)
+    sent: bool = False
     resent: bool = False
 
 
@@ -55,13 +56,15 @@ class PendingTable:
         else:
             entry.answer.set_result(message)
 
-    def to_resend(self, unsent: Callable[[bytes], bool]) -> list[Request]:
-        """Return what a new broker must be asked again: each request once, with the same id.
+    def note_sent(self, request_ids: Iterable[bytes]) -> None:
+        """Note which requests are on their way, of those that wait."""
+        for request_id in request_ids:
+            if entry := self._waiting.get(request_id):
+                entry.sent = True
 
-        Args:
-            unsent: Whether the request of an id was never sent: then it is not asked *again*.
-        """
-        again = [entry for entry in self._waiting.values() if not entry.resent and not unsent(entry.request.id)]
+    def to_resend(self) -> list[Request]:
+        """Return what a new broker must be asked again: each request that was sent, once, with the same id."""
+        again = [entry for entry in self._waiting.values() if entry.sent and not entry.resent]
         for entry in again:
             entry.resent = True
         return [entry.request for entry in again]
