@@ -14,7 +14,10 @@ class Job:
     Attributes:
         rows: A row per pair; an empty one where the pair has an error.
         to_start: Runs not started, in the order to start them.
+        taken: When the pipeline took it, s (monotonic).
     """
+
+    taken = 0.0
 
     def __init__(self, batch: Batch, tokenizer: PairTokenizer, device: Device) -> None:
         self.number = batch.batch
@@ -71,6 +74,14 @@ class Job:
             return
         for place, logit in zip(finished.run.rows, finished.logits.tolist(), strict=True):
             self._logits[place] = logit
+
+    def give_up(self, run: Run, code: str, message: str) -> None:
+        """Let a run that has not started be: its pairs get this error."""
+        self.to_start.remove(run)
+        self._runs -= 1
+        self._left -= 1
+        self.padded_tokens -= run.padded_tokens
+        self._errors += [PairError(place, code, message) for place in run.rows]
 
     def answer(self, npu_busy_delta_us: int | None) -> BatchResult | BatchFailed:
         """Return what the broker gets."""

@@ -8,7 +8,7 @@ from openvino_reranker.npu_worker.errors import DeviceLost, WorkerError
 from openvino_reranker.npu_worker.job import Job
 from openvino_reranker.npu_worker.model.store import ReadyModel
 from openvino_reranker.npu_worker.packing import Run
-from openvino_reranker.npu_worker.pipeline import MOST_JOBS, Pipeline
+from openvino_reranker.npu_worker.pipeline import MOST_WAITING_JOBS, Pipeline
 from openvino_reranker.npu_worker.proof import Proof
 from openvino_reranker.npu_worker.static_device import StaticDevice
 from openvino_reranker.npu_worker.tokenization import PairTokenizer, Row
@@ -117,7 +117,7 @@ def test_not_without_end_does_it_take_what_it_cannot_run(device: StaticDevice, t
     tokenizer = PairTokenizer(tiny.folder / "tokenizer.json", 64)
     admit(device, 16)
     pipeline = Pipeline(device, nothing)
-    for number in range(MOST_JOBS):
+    for number in range(MOST_WAITING_JOBS):
         assert pipeline.free_in_ms(0.0) == 0
         pipeline.add(job(number, tokenizer, device, ["berlin " * 70]), 0.0)
     assert pipeline.free_in_ms(0.0) > 1e9
