@@ -14,6 +14,7 @@ import msgspec
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -24,6 +25,7 @@ from ..client.errors import RerankError, Unavailable
 from ..client.limits import DEFAULT_LIMITS
 from ..client.protocol import Status
 from ..client.ranking import Ranking
+from .bodies import Bodies
 from .errors import HttpError, error_response, json_response, new_request_id
 from .guard import Guard
 from .metrics import CONTENT_TYPE, exposition
@@ -34,8 +36,12 @@ logger = logging.getLogger("openvino_reranker.http")
 
 #: The longest body: all texts of the largest request, with room for JSON's quoting.
 BODY_BYTES = 2 * DEFAULT_LIMITS.request_bytes + (1 << 20)
+#: All bodies that are being read or answered: each is in memory about three times while it is parsed.
+ALL_BODIES_BYTES = 4 * BODY_BYTES
+#: How long a body may take to come, s: less than a stopping front waits.
+BODY_S = 8.0
 #: Any version of the rerank path: the answer is the same.
-_RERANK_PATH = re.compile(r"^(/v[0-9]+)*/(rerank|reranking)/?$")
+_RERANK_PATH = re.compile(r"(/v[0-9]+)*/(rerank|reranking)/?")
 
 #: A request that takes so long is worth a line in the log, s.
 SLOW_S = 2.0
@@ -59,23 +65,45 @@ def make_app(
         allow_origins: Origins whose pages may ask.
     """
     front = _Front(AsyncReranker(requests_socket, name="http_front"), timeout_s)
-    return Starlette(
+    origins = [origin.rstrip("/").lower() for origin in allow_origins]
+    bodies = Bodies(BODY_BYTES, ALL_BODIES_BYTES, BODY_S)
+    middleware = [Middleware(Guard, hosts=allow_hosts, origins=origins, bodies=bodies)]
+    if origins:  # behind the guard: only what it lets in is answered in the browser's way
+        middleware.append(
+            Middleware(
+                CORSMiddleware,
+                allow_origins=origins,
+                allow_methods=["GET", "POST"],
+                allow_headers=["*"],
+                allow_private_network=True,
+                expose_headers=["retry-after", "x-request-id"],
+            )
+        )
+    app = Starlette(
         routes=[
             Route("/healthz", front.healthz, methods=["GET"]),
             Route("/readyz", front.readyz, methods=["GET"]),
             Route("/metrics", front.metrics, methods=["GET"]),
             Route("/{path:path}", front.rerank, methods=["POST"]),
         ],
-        middleware=[Middleware(Guard, hosts=allow_hosts, origins=allow_origins, body_bytes=BODY_BYTES)],
+        middleware=middleware,
         exception_handlers={HTTPException: _http_exception, Exception: _unexpected},
         lifespan=front.lifespan,
     )
+    app.state.give_up = front.give_up
+    return app
 
 
 class _Front:
     def __init__(self, reranker: AsyncReranker, timeout_s: float) -> None:
         self._reranker = reranker
         self._timeout_s = timeout_s
+        self._asked: set[asyncio.Future[Ranking]] = set()
+
+    def give_up(self) -> None:
+        """Answer all requests that are still at work with ``unavailable``: the front stops."""
+        for asked in self._asked:
+            asked.cancel()
 
     @contextlib.asynccontextmanager
     async def lifespan(self, _app: Starlette) -> AsyncIterator[None]:
@@ -113,10 +141,11 @@ class _Front:
         request_id = new_request_id()
         arrived = time.monotonic()
         try:
-            if request.url.path in _PAGES:
-                raise HttpError(405, "method_not_allowed", f"{request.url.path} takes GET", {"Allow": "GET"})
-            if not _RERANK_PATH.match(request.url.path):
-                raise HttpError(404, "not_found", f"nothing at {request.url.path}; rerank with POST /v1/rerank")
+            path = request.scope["path"]  # as it was sent; a parsed URL has lost line breaks
+            if path in _PAGES:
+                raise HttpError(405, "method_not_allowed", f"{path} takes GET", {"Allow": "GET"})
+            if not _RERANK_PATH.fullmatch(path):
+                raise HttpError(404, "not_found", f"nothing at {path!r}; rerank with POST /v1/rerank")
             body = read_rerank_body(await request.body(), DEFAULT_LIMITS)
             ranking = await self._rank(request, body, request_id)
         except RerankError as error:
@@ -144,12 +173,16 @@ class _Front:
             )
         )
         gone = asyncio.ensure_future(_disconnected(request))
+        self._asked.add(asked)
         try:
             await asyncio.wait({asked, gone}, return_when=asyncio.FIRST_COMPLETED)
+            if asked.cancelled():
+                raise Unavailable("the HTTP front was stopped before this request was done")
             if asked.done():
                 return asked.result()
             raise _Gone
         finally:
+            self._asked.discard(asked)
             asked.cancel()
             gone.cancel()
 
@@ -169,8 +202,8 @@ async def _disconnected(request: Request) -> None:
 
 
 def _caller(request: Request) -> str:
-    """Name who asks, for fair turns: the connection, as no better is known of a TCP peer."""
-    return f"{request.client.host}:{request.client.port}" if request.client else "unix"
+    """Name who asks, for fair turns: the process behind a Unix socket, and the connection of a TCP peer."""
+    return f"{request.client.host}:{request.client.port}" if request.client else "unknown"
 
 
 def _readiness(status: Status) -> dict[str, Any]:
@@ -195,8 +228,8 @@ def _readiness(status: Status) -> dict[str, Any]:
 async def _http_exception(request: Request, error: Exception) -> Response:
     """Answer what the router itself refuses: 404 and 405."""
     assert isinstance(error, HTTPException)
-    path = request.url.path
-    if error.status_code == 405 and (_RERANK_PATH.match(path) or path in _PAGES):
+    path = request.scope["path"]
+    if error.status_code == 405 and (_RERANK_PATH.fullmatch(path) or path in _PAGES):
         headers = dict(error.headers or {})
         allowed = "GET" if path in _PAGES else "POST"
         return error_response(
@@ -211,6 +244,7 @@ async def _http_exception(request: Request, error: Exception) -> Response:
 async def _unexpected(_request: Request, error: Exception) -> Response:
     request_id = new_request_id()
     logger.error("%s failed", request_id, exc_info=error)
-    return error_response(
-        Unavailable(f"something broke in the HTTP front; its log says more under {request_id}"), request_id
+    broken = HttpError(
+        500, "internal_error", f"something broke in the HTTP front; its log says more under {request_id}"
     )
+    return error_response(broken, request_id)

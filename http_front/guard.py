@@ -1,4 +1,4 @@
-"""Who may ask: no web page may drive the service through its user's browser, and no body may be too large.
+"""Who may ask: no web page may drive the service through its user's browser.
 
 A page of another site can make a browser send requests to 127.0.0.1. Its ``Origin`` gives it away; a page
 that pretends its own name is 127.0.0.1 (DNS rebinding) is given away by ``Host``.
@@ -8,29 +8,30 @@ from collections.abc import Iterable
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ..client.errors import TooLarge
+from .bodies import Bodies
 from .errors import HttpError, error_response, new_request_id
 
 LOOPBACK_HOSTS = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
 class Guard:
-    """ASGI middleware that checks ``Host``, ``Origin`` and the body's length.
+    """ASGI middleware that checks ``Host`` and ``Origin``, and holds bodies to their bounds.
 
     Args:
         app: What is guarded.
         hosts: Names beside the loopback ones under which the service may be asked.
         origins: Origins (``http://127.0.0.1:3000``) whose pages may ask; none by default.
-        body_bytes: The longest body.
+        bodies: The bounds on bodies.
     """
 
-    def __init__(self, app: ASGIApp, hosts: Iterable[str], origins: Iterable[str], body_bytes: int) -> None:
+    def __init__(self, app: ASGIApp, hosts: Iterable[str], origins: Iterable[str], bodies: Bodies) -> None:
         self._app = app
         self._hosts = LOOPBACK_HOSTS | {host.lower() for host in hosts}
         self._origins = frozenset(origin.rstrip("/").lower() for origin in origins)
-        self._body_bytes = body_bytes
+        self._bodies = bodies
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on, or answer it with 400, 403 or 413."""
@@ -42,7 +43,8 @@ class Guard:
         except (HttpError, TooLarge) as error:
             await error_response(error, new_request_id())(scope, receive, send)
             return
-        await self._app(scope, self._counted(receive), send)
+        with self._bodies.reading(receive) as counted:
+            await self._app(scope, counted, send)
 
     def _check(self, headers: Headers, *, on_unix_socket: bool) -> None:
         host = _host_name(headers.get("host", ""))
@@ -56,23 +58,8 @@ class Guard:
                 403, "forbidden_origin", f"pages of {origin!r} may not ask; allow it with --allow-origin if it is yours"
             )
         length = headers.get("content-length", "0")
-        if length.isdecimal() and int(length) > self._body_bytes:
-            raise TooLarge(f"the body has {length} bytes; the limit is {self._body_bytes}")
-
-    def _counted(self, receive: Receive) -> Receive:
-        """Hold a body without ``Content-Length`` to the limit too."""
-        seen = 0
-
-        async def counted() -> Message:
-            nonlocal seen
-            message = await receive()
-            if message["type"] == "http.request":
-                seen += len(message.get("body", b""))
-                if seen > self._body_bytes:
-                    raise TooLarge(f"the body has more than {self._body_bytes} bytes")
-            return message
-
-        return counted
+        if length.isdecimal() and int(length) > self._bodies.one_bytes:
+            raise TooLarge(f"the body has {length} bytes; the limit is {self._bodies.one_bytes}")
 
 
 def _host_name(header: str) -> str:

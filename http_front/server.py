@@ -6,18 +6,22 @@ import logging
 import signal
 import socket
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from types import FrameType
 
 import uvicorn
 from starlette.applications import Starlette
 
 from ..daemon.heartbeat import Heartbeat
 from ..daemon.notify import Notifier
+from .protocol import Protocol
 
 logger = logging.getLogger("openvino_reranker.http")
 
 #: How long a stopping front waits for the answers it owes, s.
 DRAIN_S = 10
+#: So long before that it gives up what is still at work, s: time to say so to its callers.
+_LAST_WORD_S = 1
 
 
 class PortTaken(Exception):
@@ -55,6 +59,8 @@ def serve(app: Starlette, listening: Sequence[socket.socket], notifier: Notifier
     """
     config = uvicorn.Config(
         app,
+        http=Protocol,
+        proxy_headers=False,  # who asks is who is connected, whatever a header says
         log_config=None,
         access_log=False,
         lifespan="on",
@@ -64,7 +70,7 @@ def serve(app: Starlette, listening: Sequence[socket.socket], notifier: Notifier
     )
     names = " and ".join(address(each) for each in listening)
     logger.info("HTTP front is listening on %s", names)
-    asyncio.run(_Server(config, names, Heartbeat(notifier)).serve(list(listening)))
+    asyncio.run(_Server(config, names, Heartbeat(notifier), app.state.give_up).serve(list(listening)))
     logger.info("HTTP front stopped")
 
 
@@ -77,8 +83,9 @@ def address(listening: socket.socket) -> str:
 class _Server(uvicorn.Server):
     """uvicorn's server, telling the service manager how it is."""
 
-    def __init__(self, config: uvicorn.Config, names: str, heartbeat: Heartbeat) -> None:
+    def __init__(self, config: uvicorn.Config, names: str, heartbeat: Heartbeat, give_up: Callable[[], None]) -> None:
         super().__init__(config)
+        self._give_up = give_up
         self._names = names
         self._heartbeat = heartbeat
 
@@ -96,7 +103,15 @@ class _Server(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Finish what was begun, and say so."""
         self._heartbeat.stopping(f"stopping: {len(self.server_state.tasks)} requests are still being answered")
+        asyncio.get_running_loop().call_later(DRAIN_S - _LAST_WORD_S, self._give_up)
         await super().shutdown(sockets)
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Stop at the first signal, at once at the second, whichever they are."""
+        self.force_exit = self.should_exit
+        if self.force_exit:  # what is cut off now was meant to be: no traceback for each
+            logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
+        super().handle_exit(sig, frame)
 
     def _status_line(self) -> str:
         state = self.server_state

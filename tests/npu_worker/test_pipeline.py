@@ -69,7 +69,7 @@ def job(device: Device, *lengths: int, number: int = 0) -> Job:
 def test_the_rate_is_right_although_runs_end_side_by_side(lanes: int, apart: float) -> None:
     device = Device(lanes)
     pipeline = make(device)
-    now = 0.0
+    now = estimate = 0.0
     for number in range(5):
         pipeline.add(job(device, *[100] * 12, number=number), now)
         estimate = pipeline.free_in_ms(now)
