@@ -3,8 +3,8 @@
 Laws of this file:
 
 1. No socket, no clock, no logger. Time is a parameter (seconds, monotonic).
-2. Every accepted request is answered exactly once: by ``_finish``, and nothing else sends an answer to it;
-   or it is forgotten because its caller went away or cancelled it.
+2. Every accepted request is answered exactly once: by ``Desk.finish``, and nothing else sends an answer to
+   it; or it is forgotten because its caller went away or cancelled it.
 3. After every event ``_assign`` gives the worker what it asked for, if anything waits.
 
 Theory of operation: a request is split into pairs, which wait. The worker pulls; a pull is answered with a
@@ -13,20 +13,18 @@ requests; a request without unscored pairs is answered. A lost worker's pairs ru
 that is lost alone is answered ``failed``, unless nothing speaks for its having been the cause.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import count
 from math import isfinite
 from typing import Literal
 
 import msgspec
 
-from ..client.errors import DeadlineExceeded, Failed, InvalidRequest, RerankError, Unavailable, error_from_code
+from ..client.errors import Failed, RerankError, Unavailable, error_from_code
 from ..client.limits import DEFAULT_LIMITS, Limits
 from ..client.protocol import (
-    Batch,
     BatchFailed,
     BatchResult,
+    BrokerMessage,
     Cancel,
     ClientMessage,
     Dismissed,
@@ -34,10 +32,8 @@ from ..client.protocol import (
     Hello,
     Progress,
     Pull,
-    QueueStatus,
     Refusal,
     Rerank,
-    Scores,
     Served,
     Status,
     Welcome,
@@ -51,26 +47,14 @@ from ..client.protocol import (
     WorkerWelcome,
 )
 from .actions import Action, Note, ToClient, ToWorker
-from .admission import Admission, flaw
 from .counters import Counters
+from .desk import Desk, Peer
 from .losses import Losses
-from .pace import Pace
-from .register import Register
-from .request import Request
-from .waiting import Entry, Waiting
+from .pace import SPECIAL_TOKENS, Pace
 from .worker_link import InFlight, WorkerLink
 
 #: The device time a batch should take, ms.
 DEFAULT_BATCH_MS = 100.0
-
-
-@dataclass(frozen=True, slots=True)
-class Peer:
-    """A client's connection: its ROUTER identity, and who is behind it (``trusted``: the broker's own user)."""
-
-    identity: bytes
-    caller: str
-    trusted: bool
 
 
 class Broker:
@@ -93,10 +77,8 @@ class Broker:
         self._born = now
         self._limits = limits
         self._batch_ms = batch_ms
-        self._requests = Register()
+        self._desk = Desk(limits, self.counters, self._send)
         self._batch_numbers = count(1)
-        self._waiting = Waiting()
-        self._admission = Admission(limits)
         self._pace = Pace(512, 1 << 30, (), batch_ms)
         self._worker: WorkerLink | None = None
         self._starting: tuple[bytes, WorkerStarting] | None = None
@@ -108,14 +90,13 @@ class Broker:
     def __repr__(self) -> str:
         state = "absent" if self._worker is None else "busy" if self._worker.in_flight else "idle"
         flying = len(self._worker.in_flight) if self._worker else 0
-        return (
-            f"<Broker requests={len(self._requests)} waiting={self._admission.pairs} inflight={flying} worker={state}>"
-        )
+        requests, waiting = len(self._desk.requests), self._desk.admission.pairs
+        return f"<Broker requests={requests} waiting={waiting} inflight={flying} worker={state}>"
 
     @property
     def idle(self) -> bool:
         """Whether every request is answered."""
-        return not self._requests
+        return not self._desk.requests
 
     # --- events ---------------------------------------------------------------------------------------
 
@@ -126,10 +107,10 @@ class Broker:
                 self._peers[peer.identity] = message
                 self._send(peer.identity, Welcome(self.epoch, self._version, self._limits))
             case Rerank():
-                self._rerank(peer, message, now)
+                self._desk.take(peer, message, self._pace, self._closed(now), now)
             case Cancel(id=request_id):
-                if (request := self._requests.get(peer.identity, request_id)) is not None:
-                    self._cancel(request)
+                if (request := self._desk.requests.get(peer.identity, request_id)) is not None:
+                    self._desk.cancel(request)
             case GetStatus(id=request_id):
                 self._send(peer.identity, self._status(request_id, now))
         return self._assign(now)
@@ -143,8 +124,8 @@ class Broker:
     def client_gone(self, identity: bytes, now: float) -> list[Action]:
         """Forget all that a closed connection asked for."""
         self._peers.pop(identity, None)
-        for request in self._requests.of(identity):
-            self._cancel(request)
+        for request in self._desk.requests.of(identity):
+            self._desk.cancel(request)
         return self._assign(now)
 
     def worker_message(self, identity: bytes, message: WorkerMessage, now: float) -> list[Action]:
@@ -197,15 +178,15 @@ class Broker:
 
     def tick(self, now: float) -> list[Action]:
         """Do what time asks for: deadlines, and a worker that is silent or stuck."""
-        for request in self._requests.expired(now):
-            self._expire(request, now)
+        for request in self._desk.requests.expired(now):
+            self._desk.expire(request, self.ready(now)[1] if self._worker is None else None, now)
         if self._worker is not None and (trouble := self._worker.trouble(now)):
             self._lose_worker(self._worker, trouble, now)
         return self._assign(now)
 
     def next_wakeup(self) -> float | None:
         """Return when ``tick`` is due, or None."""
-        due = (self._requests.next_deadline(), self._worker.trouble_at() if self._worker else None)
+        due = (self._desk.requests.next_deadline(), self._worker.trouble_at() if self._worker else None)
         return min((each for each in due if each is not None), default=None)
 
     def drain(self) -> list[Action]:
@@ -215,8 +196,8 @@ class Broker:
 
     def abandon(self, now: float) -> list[Action]:
         """Answer all that is left with ``unavailable``: the broker stops."""
-        for request in list(self._requests):
-            self._finish(request, Unavailable("the service was stopped before this request was done"), now)
+        for request in list(self._desk.requests):
+            self._desk.finish(request, Unavailable("the service was stopped before this request was done"), now)
         return self._flush()
 
     def requests_in(self, batch: int) -> list[bytes]:
@@ -226,10 +207,8 @@ class Broker:
 
     def ready(self, now: float) -> tuple[bool, str]:
         """Return whether a request would be accepted and run now, and in words why or why not."""
-        if self._draining:
-            return False, "the service is stopping"
-        if why := self._losses.refusing(now):
-            return False, why
+        if (closed := self._closed(now)) is not None:
+            return False, closed.message
         if self._worker is None and self._starting is not None:
             starting = self._starting[1]
             return False, f"no worker is ready: the one that is starting (pid {starting.pid}) says: {starting.doing}"
@@ -237,109 +216,13 @@ class Broker:
             return False, "no worker is ready: it is loading its model, or it is not running"
         return True, "ready"
 
-    # --- requests -------------------------------------------------------------------------------------
-
-    def _rerank(self, peer: Peer, message: Rerank, now: float) -> None:
-        if self._requests.get(peer.identity, message.id) is not None:
-            return  # the client asked again across a reconnect; the first one is still being served
-        refusal = self._refusal(peer, message, now)
-        if refusal is not None:
-            self._send(peer.identity, Refusal(message.id, refusal.code, refusal.message, refusal.retry_after_ms))
-            return
-        caller = self._caller(peer, message)
-        asked = message.deadline_ms or self._limits.default_deadline_ms
-        request = Request(
-            peer=peer.identity,
-            id=message.id,
-            caller=caller,
-            bulk=message.priority == "bulk",
-            query=message.query,
-            documents=message.documents,
-            lengths=[self._pace.length(len(message.query) + len(each)) for each in message.documents],
-            arrived=now,
-            deadline=now + min(asked, self._limits.max_deadline_ms) / 1000,
-            size=_size(message),
-        )
-        self._requests.add(request)
-        self._admission.enter(caller, len(request.documents), request.size)
-        self._waiting.add(request)
-        self.counters.requests += 1
-        self.counters.pairs += len(request.documents)
-
-    def _refusal(self, peer: Peer, message: Rerank, now: float) -> RerankError | None:
-        if (wrong := flaw(message, self._limits)) is not None:
-            self.counters.refused_invalid += 1
-            return wrong
+    def _closed(self, now: float) -> Unavailable | None:
+        """Return why no request is accepted now, or None."""
         if self._draining:
-            self.counters.refused_unavailable += 1
             return Unavailable("the service is stopping")
         if why := self._losses.refusing(now):
-            self.counters.refused_unavailable += 1
             return Unavailable(why, self._losses.retry_after_ms(now))
-        overload = self._admission.refusal(
-            self._caller(peer, message),
-            len(message.documents),
-            _size(message),
-            self._pace.wait_ms(self._waiting.tokens),
-        )
-        if overload is not None:
-            self.counters.refused_overloaded += 1
-        return overload
-
-    @staticmethod
-    def _caller(peer: Peer, message: Rerank) -> str:
-        """A peer of the broker's own user may speak for others (the HTTP front does)."""
-        return f"{peer.caller}/{message.caller}" if peer.trusted and message.caller else peer.caller
-
-    def _cancel(self, request: Request) -> None:
-        self.counters.cancelled_requests += 1
-        self.counters.cancelled_pairs += self._forget(request)
-
-    def _expire(self, request: Request, now: float) -> None:
-        self.counters.expired_requests += 1
-        seconds = request.deadline - request.arrived
-        if self._worker is None:
-            _, why = self.ready(now)
-            self._finish(request, Unavailable(f"no answer within {seconds:g} s: {why}"), now)
-            return
-        done = len(request.documents) - request.unscored
-        self._finish(
-            request,
-            DeadlineExceeded(
-                f"no answer within {seconds:g} s: {done} of {len(request.documents)} documents were scored"
-            ),
-            now,
-        )
-
-    def _finish(self, request: Request, error: RerankError | None, now: float) -> None:
-        """Answer a request, once: with its scores, or with ``error``."""
-        self._forget(request)
-        if error is not None:
-            self._send(request.peer, Refusal(request.id, error.code, error.message, error.retry_after_ms))
-            return
-        assert request.served is not None
-        timings = request.timings(now)
-        self.counters.answered += 1
-        self.counters.queue_ms += timings.queue
-        self._send(
-            request.peer,
-            Scores(
-                id=request.id,
-                scores=request.logits,
-                truncated=sorted(request.truncated),
-                tokens=request.tokens,
-                served=request.served,
-                timings_ms=timings,
-            ),
-        )
-
-    def _forget(self, request: Request) -> int:
-        """Take a request out of everything; return how many of its pairs had not started."""
-        request.done = True
-        self._requests.remove(request)
-        dropped = self._waiting.remove(request)
-        self._admission.leave(request.caller, dropped, request.size)
-        return dropped
+        return None
 
     # --- the worker -----------------------------------------------------------------------------------
 
@@ -362,9 +245,9 @@ class Broker:
 
     def _part_with_other_models(self, now: float) -> None:
         """Give up what another model began to score: two models' logits do not compare."""
-        for request in list(self._requests):
+        for request in list(self._desk.requests):
             if request.served is not None and not self._serves(request.served):
-                self._finish(
+                self._desk.finish(
                     request,
                     Unavailable(
                         f"the service changed from {_shown(request.served)} to another model, device or precision "
@@ -395,20 +278,13 @@ class Broker:
             wanted = [(request, index) for request, index in entry if not request.done]
             if wanted and not (batch.suspect and blame):
                 self.counters.retried_pairs += len(wanted)
-                self._waiting.retry_alone(wanted, suspect=batch.suspect or blame)
+                self._desk.waiting.retry_alone(wanted, suspect=batch.suspect or blame)
                 continue
             for request, index in wanted:
                 if not request.done:  # a request may hold the pair twice
-                    self._fail(
+                    self._desk.fail(
                         request, Failed(f"documents[{index}] failed on the device twice, the second time alone"), now
                     )
-
-    def _fail(self, request: Request, error: RerankError, now: float) -> None:
-        if isinstance(error, InvalidRequest):
-            self.counters.refused_invalid += 1
-        else:
-            self.counters.failed_requests += 1
-        self._finish(request, error, now)
 
     def _batch_result(self, worker: WorkerLink, message: BatchResult, now: float) -> None:
         batch = worker.in_flight.pop(message.batch, None)
@@ -420,7 +296,8 @@ class Broker:
             return
         self._losses.note_success()
         worker.stalled_ms = 0.0
-        self._count_batch(batch.entries, message)
+        self.counters.note_result(message)
+        self._learn(batch, message)
         errors = {each.position: each for each in message.errors}
         truncated = set(message.truncated)
         charged: set[int] = set()
@@ -440,29 +317,22 @@ class Broker:
                     charged.add(id(request))
                     request.charge(message.inference_ms, served)
                 if error is not None:
-                    self._fail(request, error, now)
+                    self._desk.fail(request, error, now)
                     continue
                 request.score(index, logit, message.tokens[position], position in truncated)
                 if not request.unscored:
-                    self._finish(request, None, now)
+                    self._desk.finish(request, None, now)
 
-    def _count_batch(self, entries: Sequence[Entry], message: BatchResult) -> None:
-        counters = self.counters
-        tokens = sum(message.tokens)
-        counters.tokens += tokens
-        counters.padded_tokens += message.padded_tokens
-        counters.device_runs += message.runs
-        counters.inference_ms += message.inference_ms
-        counters.npu_busy_us += message.npu_busy_delta_us or 0
-        counters.truncated_pairs += len(message.truncated)
+    def _learn(self, batch: InFlight, message: BatchResult) -> None:
         cut = set(message.truncated)
-        whole = [place for place in range(len(entries)) if place not in cut and message.tokens[place] > 3]
+        whole = [
+            (request, index, tokens - SPECIAL_TOKENS)
+            for place, (((request, index), *_), tokens) in enumerate(zip(batch.entries, message.tokens, strict=True))
+            if place not in cut and tokens > SPECIAL_TOKENS
+        ]
         self._pace.observe(
-            size=sum(
-                len(each[0][0].query) + len(each[0][0].documents[each[0][1]])
-                for each in map(entries.__getitem__, whole)
-            ),
-            tokens=sum(message.tokens[place] - 3 for place in whole),
+            size=sum(len(request.query) + len(request.documents[index]) for request, index, _ in whole),
+            tokens=sum(tokens for _, _, tokens in whole),
             padded_tokens=message.padded_tokens,
             inference_ms=message.inference_ms,
         )
@@ -477,40 +347,31 @@ class Broker:
         worker = self._worker
         while worker is not None and worker.pulls and not worker.runs_one_alone:
             alone = None
-            if self._waiting.some_alone and not worker.one_waits:
+            if self._desk.waiting.some_alone and not worker.one_waits:
                 if worker.in_flight:
                     break  # it goes next, when the device is through with these
-                alone = self._waiting.take_alone()
-            elif not self._waiting.some_in_turns:
+                alone = self._desk.waiting.take_alone()
+            elif not self._desk.waiting.some_in_turns:
                 break
             worker.pulls -= 1
             if alone is not None:
                 self._dispatch(worker, InFlight([alone.entry], alone=True, suspect=alone.suspect, sent=now), now)
             else:
-                entries = self._waiting.take(self._pace.room(), self._pace.cost)
+                entries = self._desk.waiting.take(self._pace.room(), self._pace.cost)
                 self._dispatch(worker, InFlight(entries, alone=False, suspect=False, sent=now), now)
         return self._flush()
 
     def _dispatch(self, worker: WorkerLink, batch: InFlight, now: float) -> None:
         number = next(self._batch_numbers)
-        queries: dict[bytes, int] = {}
-        pairs: list[tuple[int, bytes]] = []
-        callers: set[str] = set()
         for entry in batch.entries:
-            request, index = entry[0]
-            pairs.append((queries.setdefault(request.query, len(queries)), request.documents[index]))
-            for each, _ in entry:
-                callers.add(each.caller)
-                if each.started is None:
-                    each.started = now
+            for request, _ in entry:
+                if request.started is None:
+                    request.started = now
                 if not batch.alone:
-                    self._admission.leave(each.caller, 1, 0)
+                    self._desk.admission.leave(request.caller, 1, 0)
         worker.in_flight[number] = batch
-        self.counters.batches += 1
-        self.counters.batch_pairs += len(batch.entries)
-        self.counters.batch_callers += len(callers)
-        self.counters.joined_pairs += sum(len(entry) - 1 for entry in batch.entries)
-        self._actions.append(ToWorker(worker.identity, Batch(number, list(queries), pairs)))
+        self.counters.note_batch(batch.entries)
+        self._actions.append(ToWorker(worker.identity, batch.message(number)))
 
     # --- what is shown --------------------------------------------------------------------------------
 
@@ -525,7 +386,7 @@ class Broker:
             uptime_s=round(now - self._born, 3),
             ready=ready,
             reason=reason,
-            queue=QueueStatus(len(self._requests), self._admission.pairs, self._admission.bytes, self._waiting.callers),
+            queue=self._desk.status(),
             worker=WorkerStatus(restarts=losses) if worker is None else worker.status(self._pace.tokens_per_ms, losses),
             peers=self._peer_pids(),
             counters=self.counters.report(),
@@ -538,7 +399,7 @@ class Broker:
             pids.setdefault(hello.name, set()).add(hello.pid)
         return {name: sorted(each) for name, each in pids.items()}
 
-    def _send(self, peer: bytes, message: Welcome | Scores | Refusal | Status) -> None:
+    def _send(self, peer: bytes, message: BrokerMessage) -> None:
         self._actions.append(ToClient(peer, message))
 
     def _note(self, level: Literal["info", "warning", "error"], text: str) -> None:
@@ -551,7 +412,3 @@ class Broker:
 
 def _shown(served: Served) -> str:
     return f"{served.model} on {served.device} ({served.precision})"
-
-
-def _size(message: Rerank) -> int:
-    return len(message.query) + sum(map(len, message.documents))

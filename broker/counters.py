@@ -1,6 +1,10 @@
 """What has happened so far. Counters only rise; rates and means are for the reader to take."""
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+
+from ..client.protocol import BatchResult
+from .request import Entry
 
 
 @dataclass(slots=True)
@@ -58,6 +62,22 @@ class Counters:
     refused_unavailable: int = 0
     worker_hellos: int = 0
     worker_losses: int = 0
+
+    def note_batch(self, entries: Sequence[Entry]) -> None:
+        """Count a batch that is sent to the worker."""
+        self.batches += 1
+        self.batch_pairs += len(entries)
+        self.batch_callers += len({request.caller for entry in entries for request, _ in entry})
+        self.joined_pairs += sum(len(entry) - 1 for entry in entries)
+
+    def note_result(self, message: BatchResult) -> None:
+        """Count what a batch took."""
+        self.tokens += sum(message.tokens)
+        self.padded_tokens += message.padded_tokens
+        self.device_runs += message.runs
+        self.inference_ms += message.inference_ms
+        self.npu_busy_us += message.npu_busy_delta_us or 0
+        self.truncated_pairs += len(message.truncated)
 
     def report(self) -> dict[str, int | float]:
         """Return all counters by name, and the means people ask for."""

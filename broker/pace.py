@@ -8,7 +8,7 @@ from .room import Room
 #: English WordPiece has 4 to 5 bytes a token; the first batches correct it.
 _FIRST_BYTES_PER_TOKEN = 4.0
 #: ``[CLS]``, ``[SEP]``, ``[SEP]``.
-_SPECIAL_TOKENS = 3
+SPECIAL_TOKENS = 3
 #: Weight of the newest batch in a running mean.
 _NEWEST = 0.2
 #: A batch before anything was measured, tokens.
@@ -37,7 +37,7 @@ class Pace:
 
     def length(self, size: int) -> int:
         """Estimate the tokens of a pair from the bytes of its texts."""
-        return min(self._max_length, _SPECIAL_TOKENS + round(size / self._bytes_per_token))
+        return min(self._max_length, SPECIAL_TOKENS + round(size / self._bytes_per_token))
 
     def cost(self, tokens: int) -> float:
         """Return what the device runs for a pair of so many tokens, in padded tokens."""

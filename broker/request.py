@@ -100,3 +100,7 @@ class Request:
             inference=round(self.inference_ms, 3),
             total=round((now - self.arrived) * 1000, 3),
         )
+
+
+#: The pairs one computation answers: ``(request, index)`` each.
+Entry = list[tuple[Request, int]]

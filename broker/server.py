@@ -27,7 +27,8 @@ from ..daemon.heartbeat import Heartbeat
 from ..daemon.notify import Notifier
 from ..daemon.stop_signal import StopSignal
 from .actions import Action, Note, ToClient, ToWorker
-from .core import DEFAULT_BATCH_MS, Broker, Peer
+from .core import DEFAULT_BATCH_MS, Broker
+from .desk import Peer
 from .listener import listen, make_folder
 from .router import Router
 

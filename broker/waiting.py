@@ -11,15 +11,12 @@ from collections.abc import Callable
 from itertools import chain
 from typing import NamedTuple
 
-from .request import Request
+from .request import Entry, Request
 from .room import Room
 from .turns import Turns
 
 #: One batch in so many starts with bulk work when both classes wait.
 BULK_EVERY = 8
-
-#: The pairs one computation answers: ``(request, index)`` each.
-Entry = list[tuple[Request, int]]
 
 
 class Alone(NamedTuple):

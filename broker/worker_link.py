@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass, field
 
-from ..client.protocol import Progress, WorkerHello, WorkerStatus
-from .waiting import Entry
+from ..client.protocol import Batch, Progress, WorkerHello, WorkerStatus
+from .request import Entry
 
 #: Nothing heard for so long: it is stopped or gone, s. It speaks at least once a second.
 SILENCE_S = 10.0
@@ -31,6 +31,15 @@ class InFlight:
     suspect: bool
     sent: float
     waits: bool = False
+
+    def message(self, number: int) -> Batch:
+        """Return what the worker gets: each query once, and the first of each entry's identical pairs."""
+        queries: dict[bytes, int] = {}
+        pairs = [
+            (queries.setdefault(request.query, len(queries)), request.documents[index])
+            for (request, index), *_ in self.entries
+        ]
+        return Batch(number, list(queries), pairs)
 
 
 @dataclass(slots=True)

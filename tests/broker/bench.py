@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 
 from openvino_reranker.broker.actions import Action, Note, ToClient, ToWorker
-from openvino_reranker.broker.core import Broker, Peer
+from openvino_reranker.broker.core import Broker
+from openvino_reranker.broker.desk import Peer
 from openvino_reranker.client.limits import DEFAULT_LIMITS, Limits
 from openvino_reranker.client.protocol import (
     Batch,

@@ -166,4 +166,4 @@ def test_those_who_gave_up_do_not_hold_a_lost_pair() -> None:
     assert bench.broker.idle
     bench.hello(b"next")
     assert bench.pull(b"next") is None
-    assert not bench.broker._waiting._alone
+    assert not bench.broker._desk.waiting._alone

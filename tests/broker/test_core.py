@@ -1,6 +1,6 @@
 """What the broker promises, event by event. No socket, no clock."""
 
-from openvino_reranker.broker.core import Peer
+from openvino_reranker.broker.desk import Peer
 from openvino_reranker.broker.losses import REFUSE_S
 from openvino_reranker.broker.worker_link import SILENCE_S, STALL_S
 from openvino_reranker.client.errors import InvalidRequest

@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from itertools import count
 
 from openvino_reranker.broker.actions import Action, ToClient, ToWorker
-from openvino_reranker.broker.core import Broker, Peer
+from openvino_reranker.broker.core import Broker
+from openvino_reranker.broker.desk import Peer
 from openvino_reranker.broker.turns import ADVANCE, QUANTUM
 from openvino_reranker.broker.waiting import BULK_EVERY
 from openvino_reranker.broker.worker_link import InFlight
@@ -261,11 +262,11 @@ class World:
         self.seen["batches"] += 1
         flying = self.broker._worker.in_flight  # type: ignore[union-attr]
         assert len(flying) == 1 or not any(each.alone for each in flying.values()), "not alone"
-        live = {(request.query, document) for request in self.broker._requests for document in request.documents}
+        live = {(request.query, document) for request in self.broker._desk.requests for document in request.documents}
         for query, document in batch.pairs:
             assert (batch.queries[query], document) in live, "work for the dead"
         served = {request.caller for each in flying.values() for entry in each.entries for request, _ in entry}
-        waiting = {request.caller for request in self.broker._requests if request.waiting}
+        waiting = {request.caller for request in self.broker._desk.requests if request.waiting}
         for caller in waiting - served:
             self.batches_since_served[caller] = self.batches_since_served.get(caller, 0) + 1
             assert self.batches_since_served[caller] <= starvation_bound(bulk=caller in self.bulk_callers), caller
@@ -273,24 +274,24 @@ class World:
             self.batches_since_served.pop(caller, None)
 
     def check(self) -> None:
-        admission = self.broker._admission
+        admission = self.broker._desk.admission
         assert 0 <= admission.pairs <= LIMITS.queued_pairs
         assert 0 <= admission.bytes <= LIMITS.queued_bytes
-        assert {(request.peer, request.id) for request in self.broker._requests} == self.asked.keys()
-        assert len(self.broker._requests._due) <= 2 * len(self.asked) + 65
+        assert {(request.peer, request.id) for request in self.broker._desk.requests} == self.asked.keys()
+        assert len(self.broker._desk.requests._due) <= 2 * len(self.asked) + 65
 
     def check_nothing_is_left(self) -> None:
         broker = self.broker
         assert broker.idle
-        assert not broker._waiting
-        assert broker._waiting.tokens == 0
-        assert not broker._waiting._alone
-        assert not broker._requests._by_peer
-        assert not broker._waiting._identical
-        assert (broker._admission.pairs, broker._admission.bytes) == (0, 0)
-        assert not broker._admission._caller_bytes
-        assert not broker._waiting._interactive._callers
-        assert not broker._waiting._bulk._callers
+        assert not broker._desk.waiting
+        assert broker._desk.waiting.tokens == 0
+        assert not broker._desk.waiting._alone
+        assert not broker._desk.requests._by_peer
+        assert not broker._desk.waiting._identical
+        assert (broker._desk.admission.pairs, broker._desk.admission.bytes) == (0, 0)
+        assert not broker._desk.admission._caller_bytes
+        assert not broker._desk.waiting._interactive._callers
+        assert not broker._desk.waiting._bulk._callers
 
 
 def starvation_bound(*, bulk: bool) -> int:
