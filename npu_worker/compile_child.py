@@ -1,6 +1,7 @@
 """The process that compiles one bucket, so that a compiler that aborts takes nothing else with it.
 
-Reads an ``Order`` from standard input, writes the compiled model into a file and an ``Outcome`` to standard output.
+Reads an ``Order`` from standard input, writes the compiled model into a file and an ``Outcome`` to what standard
+output was at the start: the NPU's plugin, driver and compiler write their messages to standard output.
 """
 
 import ctypes
@@ -9,10 +10,13 @@ import signal
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import msgspec
-import openvino as ov
+
+# As in this package's __init__, which is not run here: ``import openvino`` reports to its maker where it can.
+cast("dict[str, Any]", sys.modules).setdefault("openvino_telemetry", None)
+import openvino as ov  # noqa: E402
 
 _PR_SET_PDEATHSIG = 1
 
@@ -62,13 +66,15 @@ def compile_order(order: Order) -> Outcome:
 
 def main() -> None:
     """Do what standard input says."""
+    answers = os.dup(sys.stdout.fileno())
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     order = msgspec.json.decode(sys.stdin.buffer.read(), type=Order)
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != order.parent:
         sys.exit(1)  # it died before it could be noticed
     outcome = compile_order(order)
-    sys.stdout.buffer.write(msgspec.json.encode(outcome))
-    sys.stdout.flush()
+    with open(answers, "wb") as answer:  # noqa: PTH123  (a descriptor)
+        answer.write(msgspec.json.encode(outcome))
 
 
 if __name__ == "__main__":

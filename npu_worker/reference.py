@@ -7,6 +7,7 @@ computed them shares neither compiler, driver nor arithmetic with what is tested
 
 import hashlib
 import logging
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -15,6 +16,7 @@ import numpy as np
 import openvino as ov
 
 from .device import INPUT_NAMES
+from .errors import ModelUnusable
 from .tokenization import PairTokenizer, Row
 
 logger = logging.getLogger("openvino_reranker.worker")
@@ -59,7 +61,11 @@ class Reference:
         self._logits = self._load()
 
     def of(self, rows: Sequence[Row]) -> list[float]:
-        """Return the rows' logits; those not known yet are computed (tens of ms each) and kept."""
+        """Return the rows' logits; those not known yet are computed (tens of ms each) and kept.
+
+        Raises:
+            ModelUnusable: One of them is no finite number.
+        """
         keys = [_key(row) for row in rows]
         missing = {key: row for key, row in zip(keys, rows, strict=True) if key not in self._logits}
         if missing:
@@ -102,6 +108,8 @@ def _compute(model: Path, rows: Sequence[Row]) -> list[float]:
             for name in port.names & columns.keys()
         }
         logits.append(float(compiled(feed)[0].reshape(-1)[0]))
+    if not all(map(math.isfinite, logits)):
+        raise ModelUnusable(f"{model} answers {logits} on the CPU in f32: not all are finite numbers")
     return logits
 
 

@@ -46,3 +46,23 @@ def test_the_real_child_compiles_and_exports(tiny: ReadyModel, tmp_path: Path) -
 def test_the_real_child_says_why_it_cannot(tmp_path: Path) -> None:
     outcome = run_child(Platform().compile_command(), tmp_path / "no.xml", 32, EXACT, tmp_path / "out", 60)
     assert "no.xml" in outcome.error
+
+
+def test_what_the_plugin_says_is_not_taken_for_the_answer(
+    tiny: ReadyModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("OV_NPU_LOG_LEVEL", "LOG_WARNING")
+    outcome = run_child(Platform().compile_command(), tiny.folder / "model.xml", 32, EXACT, tmp_path / "out", 60)
+    assert outcome.error == ""
+    told = capfd.readouterr()
+    assert told.out == ""
+    assert "[WARNING]" in told.err  # the plugin did speak
+
+
+def test_the_child_reports_to_nobody(tiny: ReadyModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    reporting = tmp_path / "site" / "openvino_telemetry"
+    reporting.mkdir(parents=True)
+    (reporting / "__init__.py").write_text(f"open({str(tmp_path / 'imported')!r}, 'w')\nclass Telemetry: pass\n")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "site"))
+    run_child(Platform().compile_command(), tiny.folder / "model.xml", 32, EXACT, tmp_path / "out", 60)
+    assert not (tmp_path / "imported").exists()

@@ -24,6 +24,12 @@ def test_the_tolerance_is_that_of_the_precision() -> None:
     assert check_logits(64, off, RIGHT, TOLERANCE["int8"]) == pytest.approx(0.2)
 
 
+@pytest.mark.parametrize("expected", [[math.nan] * 4, [9.0, math.nan, 8.0, -10.9], [9.0, -11.0, 8.0, math.inf]])
+def test_nothing_is_proven_against_what_is_no_number(expected: list[float]) -> None:
+    with pytest.raises(WrongLogits):
+        check_logits(64, [9.0, -11.0, 8.0, -10.9], expected, 0.5)
+
+
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
 def test_what_is_no_number_is_refused(bad: float) -> None:
     with pytest.raises(WrongLogits, match="not all are finite"):
