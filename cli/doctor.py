@@ -3,6 +3,7 @@
 import argparse
 import sys
 import time
+import traceback
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,7 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
     from ..npu_worker.service_checks import check_cache, check_model, check_sockets
 
     npu = npu_settings(settings)
+    report = arguments.report or Path(time.strftime("openvino-reranker-npu-%Y%m%d-%H%M%S.json"))
     findings = check_machine() + check_openvino(ov.Core(), ov.get_version())
     if settings.device != "NPU" and not arguments.npu:
         findings = diagnosis.soften(findings)
@@ -53,11 +55,19 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
     more: dict[str, Any] = {}
     if arguments.npu and folder is not None:
         try:
+            report.touch()  # before minutes of work
+        except OSError as error:
+            print(
+                f"openvino-reranker: cannot write the report {report}: {error.strerror}; see --report", file=sys.stderr
+            )
+            return 1
+        try:
             more["trial"] = try_npu(folder, npu, Platform(), _say)
-        except WorkerError as error:
-            status, more["failed"] = error.status, str(error)
+        except Exception as error:  # whatever it is, it is what the report is for
+            known = isinstance(error, WorkerError)
+            status = error.status if isinstance(error, WorkerError) else WorkerError.status
+            more["failed"] = str(error) if known else "".join(traceback.format_exception(error))
             print(f"openvino-reranker: {error}", file=sys.stderr)
-        report = arguments.report or Path(time.strftime("openvino-reranker-npu-%Y%m%d-%H%M%S.json"))
         report.write_text(diagnosis.as_json(findings, more) + "\n", encoding="utf-8")
         print(f"wrote {report}: please send it to us, working or not", file=sys.stderr)
     if arguments.json:

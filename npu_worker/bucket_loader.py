@@ -16,7 +16,7 @@ from .busy_time import BusyTime
 from .child_compiler import CompilerDied, run_child
 from .compile_child import make_static
 from .compiled_bucket import CompiledBucket
-from .errors import CompileFailed, WorkerError, WrongLogits
+from .errors import CompileFailed, DeviceLost, WorkerError, WrongLogits
 from .npu_errors import find_known, innermost, translate
 from .npu_platform import Platform, read_property
 from .proof import Proof, prove
@@ -132,13 +132,20 @@ class BucketLoader:
             try:
                 proven = self._prove(tokens, self._import(blob))
             except (RuntimeError, WrongLogits) as error:
+                known = find_known(str(error))
+                if known is not None and issubclass(known.error, DeviceLost):
+                    raise translate(str(error), f"loading {tokens} tokens", DeviceLost) from error
                 # Our checksum holds, but not everything that matters may be in our key.
                 logger.warning("threw away the compiled bucket of %d tokens: %s", tokens, innermost(str(error)))
                 self._cache.discard(tokens)
             else:
                 self._log(proven[1], "from the cache", began)
                 return proven
-        proven = self._prove(tokens, self._compile(tokens))
+        compiled = self._compile(tokens)
+        try:
+            proven = self._prove(tokens, compiled)
+        except RuntimeError as error:
+            raise translate(str(error), f"getting {tokens} tokens ready", DeviceLost) from error
         self._cache.clear_mark(tokens)
         self._log(proven[1], "compiled", began)
         return proven
@@ -201,10 +208,9 @@ class BucketLoader:
             self._cache.put_mark(tokens, str(error))
             raise _GivenUp(str(error))
         if not outcome.not_exported:
-            blob = output.read_bytes()
             try:
-                compiled = self._import(blob)
-            except RuntimeError as error:
+                compiled = self._import(output.read_bytes())
+            except (RuntimeError, OSError) as error:
                 reason = innermost(str(error))
             else:
                 self._cache.put(tokens, output)

@@ -9,8 +9,10 @@ from .blob_cache import BlobCache
 from .bucket_loader import BucketLoader, Say
 from .bucket_plan import clip
 from .busy_time import BusyTime
+from .errors import DeviceUnavailable
 from .model.card import MODEL_FILE
 from .model.store import ReadyModel
+from .npu_errors import translate
 from .npu_platform import Identity, Platform
 from .npu_settings import NpuSettings
 from .plugin_options import openvino_libraries, split_supported, wanted_options
@@ -42,11 +44,14 @@ def make_npu(
     model: ReadyModel, tokenizer: PairTokenizer, settings: NpuSettings, platform: Platform, *, retry: bool = False
 ) -> tuple[StaticDevice, BucketLoader]:
     """Return the NPU without any bucket yet, and what loads them. Raises as ``start_npu``."""
-    core = platform.make_core()
-    identity = platform.identify(core)
+    try:
+        core = platform.make_core()
+        identity = platform.identify(core)
+        options = choose_options(core, settings, platform)
+    except RuntimeError as error:
+        raise translate(str(error), "asking OpenVINO what it is", DeviceUnavailable) from error
     _warn(identity)
     counter = BusyTime(platform.sysfs)
-    options = choose_options(core, settings, platform)
     cache = BlobCache(settings.cache, model.card, identity, options)
     device = StaticDevice(
         clip(settings.buckets, model.card.max_length),

@@ -141,6 +141,9 @@ def test_the_command_prints_text_and_json(tiny: ReadyModel, tmp_path: Path) -> N
         tried = doctor("--npu", "--report", str(file))
         assert tried.returncode == 69
         assert "no NPU" in json.loads(file.read_text())["failed"]
+        refused = doctor("--npu", "--report", str(tmp_path / "none" / "report.json"))
+        assert refused.returncode == 1
+        assert "cannot write the report" in refused.stderr
 
 
 def test_trying_the_npu_out(tree: SysfsTree, tiny: ReadyModel, tmp_path: Path) -> None:
