@@ -1,6 +1,7 @@
 """The program: its commands, their help, and what starts them."""
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 
@@ -114,6 +115,8 @@ def _run(arguments: argparse.Namespace, settings: Settings) -> int:
         case "pull":
             return pull.run(arguments, settings)
         case "bench":
+            # multiprocessing starts its processes with -c, which would import from the working folder.
+            os.environ["PYTHONSAFEPATH"] = "1"
             return bench.run(arguments, settings)
         case "doctor":
             return doctor.run(arguments, settings)

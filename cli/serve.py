@@ -54,7 +54,8 @@ class Child:
         self.start_at = None
         self._started = time.monotonic()
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "openvino_reranker", self.command, *self._options],
+            # -P: the working folder is no place to import from, whatever lies there.
+            [sys.executable, "-P", "-m", "openvino_reranker", self.command, *self._options],
             env=self._environment,
             pass_fds=self._fds,
             stdin=subprocess.DEVNULL,

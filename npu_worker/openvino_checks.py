@@ -71,7 +71,7 @@ def _driver_files() -> list[Finding]:
 
 def _loads(library: str) -> bool:
     # In a process of its own: what such a library does when it is loaded is its own affair.
-    command = [sys.executable, "-c", "import ctypes, sys; ctypes.CDLL(sys.argv[1])", library]
+    command = [sys.executable, "-P", "-c", "import ctypes, sys; ctypes.CDLL(sys.argv[1])", library]
     return subprocess.run(command, capture_output=True, check=False).returncode == 0
 
 

