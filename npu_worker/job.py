@@ -69,6 +69,9 @@ class Job:
         """Note a finished run of this job, which had the device for ``seconds``."""
         self._left -= 1
         self._inference_s += seconds
+        if isinstance(finished.logits, ArithmeticError) and len(finished.run.rows) == 1:
+            self._errors.append(PairError(finished.run.rows[0], "failed", str(finished.logits)))
+            return
         if isinstance(finished.logits, Exception):
             self._failure = str(finished.logits)
             return

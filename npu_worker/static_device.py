@@ -18,11 +18,14 @@ from .bucket_plan import place, plan, with_costs
 from .compiled_bucket import BucketRequest, CompiledBucket
 from .device import Finished, Wake
 from .errors import DeviceLost, WorkerError
-from .npu_errors import translate
+from .npu_errors import RELOAD, translate
 from .packing import Run
 from .proof import Proof
 from .tokenization import Row
 from .witness import Witness
+
+#: So many answers in a row that are no numbers, and the device is broken, not the texts.
+NO_NUMBERS_IN_A_ROW = 3
 
 
 class StaticDevice:
@@ -58,6 +61,7 @@ class StaticDevice:
         self._proofs: dict[int, Proof] = {}
         self._given_up: dict[int, str] = {}
         self._trouble: WorkerError | None = None
+        self._no_numbers = 0
         self._wake: Wake | None = None
 
     # --- what the worker's loop calls ---------------------------------------------------------------
@@ -96,10 +100,17 @@ class StaticDevice:
             logit = error or request.logit()
             self._in_flight -= 1
             self._ready[request.bucket].free.append(request)
-            if isinstance(logit, Exception):
+            if isinstance(logit, ArithmeticError):
+                # A text may overflow fp16; a device that answers nothing else is broken.
+                self._no_numbers += 1
+                if self._no_numbers >= NO_NUMBERS_IN_A_ROW:
+                    self.fail(DeviceLost(f"{logit}, {self._no_numbers} times in a row: {RELOAD}"))
+                finished.append(Finished(run, logit, when))
+            elif isinstance(logit, Exception):
                 self.fail(DeviceLost(str(translate(str(logit), "an inference", DeviceLost))))
                 finished.append(Finished(run, logit, when))
             else:
+                self._no_numbers = 0
                 finished.append(Finished(run, np.array([logit], dtype=np.float32), when))
         return finished
 

@@ -10,7 +10,7 @@ from openvino_reranker.npu_worker.model.store import ReadyModel
 from openvino_reranker.npu_worker.packing import Run
 from openvino_reranker.npu_worker.pipeline import MOST_WAITING_JOBS, Pipeline
 from openvino_reranker.npu_worker.proof import Proof
-from openvino_reranker.npu_worker.static_device import StaticDevice
+from openvino_reranker.npu_worker.static_device import NO_NUMBERS_IN_A_ROW, StaticDevice
 from openvino_reranker.npu_worker.tokenization import PairTokenizer, Row
 
 
@@ -24,7 +24,7 @@ class FakeRequest:
         self.end: Callable[[], None] = lambda: None
 
     def start(self, row: Row, ended: Callable[[], None]) -> None:
-        if isinstance(self.answer, Exception):
+        if isinstance(self.answer, RuntimeError):
             raise self.answer
         self.row, self.end = row, ended
         self.answer = float(len(row))
@@ -167,6 +167,39 @@ def test_a_failed_inference_is_the_end_of_the_device(
     [failed] = pipeline.advance(1.0)
     assert isinstance(failed.answer(None), BatchFailed)
     with pytest.raises(DeviceLost, match=says):
+        device.check()
+
+
+def test_a_pair_that_overflows_fails_alone(device: StaticDevice, tiny: ReadyModel) -> None:
+    bucket = admit(device, 16)
+    tokenizer = PairTokenizer(tiny.folder / "tokenizer.json", 64)
+    pipeline = Pipeline(device, nothing)
+    for number in range(2 * NO_NUMBERS_IN_A_ROW):  # every other pair
+        pipeline.add(job(number, tokenizer, device, ["live", "live"]), 0.0)
+        for request in [each for each in bucket.all if each not in bucket.free][:1]:
+            request.answer = ArithmeticError("the device answered [nan]")
+        end_all(bucket)
+        [done] = pipeline.advance(1.0)
+        answer = done.answer(None)
+        assert isinstance(answer, BatchResult)
+        [error] = answer.errors
+        assert (error.code, error.message) == ("failed", "the device answered [nan]")
+        assert answer.logits[1 - error.position] > 0
+        device.check()
+
+
+def test_a_device_that_answers_no_numbers_is_lost(device: StaticDevice, tiny: ReadyModel) -> None:
+    bucket = admit(device, 16)
+    tokenizer = PairTokenizer(tiny.folder / "tokenizer.json", 64)
+    pipeline = Pipeline(device, nothing)
+    for number in range(NO_NUMBERS_IN_A_ROW):
+        device.check()
+        pipeline.add(job(number, tokenizer, device, ["live"]), 0.0)
+        for request in bucket.all:
+            request.answer = ArithmeticError("the device answered [nan]")
+        end_all(bucket)
+        pipeline.advance(1.0)
+    with pytest.raises(DeviceLost, match="3 times in a row"):
         device.check()
 
 
