@@ -302,7 +302,7 @@ class Broker:
         truncated = set(message.truncated)
         charged: set[int] = set()
         hello = worker.hello
-        served = Served(hello.model, hello.device, hello.precision, message.npu_busy_delta_us)
+        served = Served(hello.model, hello.device, hello.precision)
         for position, entry in enumerate(batch.entries):
             logit = message.logits[position]
             error: RerankError | None = None
@@ -315,7 +315,7 @@ class Broker:
                     continue
                 if id(request) not in charged:
                     charged.add(id(request))
-                    request.charge(message.inference_ms, served)
+                    request.charge(message, served)
                 if error is not None:
                     self._desk.fail(request, error, now)
                     continue

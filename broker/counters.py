@@ -1,9 +1,10 @@
 """What has happened so far. Counters only rise; rates and means are for the reader to take."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 
 from ..client.protocol import BatchResult
+from .busy_time import BusyTime
 from .request import Entry
 
 
@@ -23,7 +24,7 @@ class Counters:
         padded_tokens: Tokens the device ran.
         device_runs: Inferences the worker cut its batches into.
         inference_ms: Device time.
-        npu_busy_us: How far the NPU's busy counter rose during batches.
+        npu_busy_us: How far the NPU's busy counter rose during batches, what two of them saw counted once.
         queue_ms: Time from arrival to first start, summed over answered requests.
         truncated_pairs: Pairs of which the model saw only the beginning.
         retried_pairs: Pairs run again because their batch was lost.
@@ -62,6 +63,7 @@ class Counters:
     refused_unavailable: int = 0
     worker_hellos: int = 0
     worker_losses: int = 0
+    _busy: BusyTime = field(default_factory=BusyTime)
 
     def note_batch(self, entries: Sequence[Entry]) -> None:
         """Count a batch that is sent to the worker."""
@@ -76,12 +78,15 @@ class Counters:
         self.padded_tokens += message.padded_tokens
         self.device_runs += message.runs
         self.inference_ms += message.inference_ms
-        self.npu_busy_us += message.npu_busy_delta_us or 0
+        if message.npu_busy_delta_us is not None:
+            self._busy.add(message.npu_busy_delta_us, message.npu_busy_total_us)
+            self.npu_busy_us = self._busy.total_us
         self.truncated_pairs += len(message.truncated)
 
     def report(self) -> dict[str, int | float]:
         """Return all counters by name, and the means people ask for."""
         report: dict[str, int | float] = asdict(self)
+        del report["_busy"]
         report["inference_ms"] = round(self.inference_ms, 3)
         report["queue_ms"] = round(self.queue_ms, 3)
         report["callers_per_batch"] = round(self.batch_callers / self.batches, 3) if self.batches else 0.0

@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from ..client.protocol import Served, Timings
+from ..client.protocol import BatchResult, Served, Timings
+from .busy_time import BusyTime
 
 
 @dataclass(slots=True, eq=False)
@@ -20,7 +21,7 @@ class Request:
         lengths: Estimated tokens of each pair.
         waiting: ``(estimated tokens, index)`` of pairs not started, ascending.
         unscored: Pairs without a logit yet.
-        served: What scored the others; its busy time is added up.
+        served: What scored the others; its busy time is that of all their batches.
         size: Bytes of its texts.
     """
 
@@ -43,6 +44,7 @@ class Request:
     inference_ms: float = 0.0
     served: Served | None = None
     done: bool = False
+    _busy: BusyTime = field(default_factory=BusyTime)
 
     def __post_init__(self) -> None:
         self.waiting = sorted((length, index) for index, length in enumerate(self.lengths))
@@ -84,12 +86,12 @@ class Request:
         if truncated:
             self.truncated.append(index)
 
-    def charge(self, inference_ms: float, served: Served) -> None:
+    def charge(self, message: BatchResult, served: Served) -> None:
         """Note what a batch that held some of its pairs took, and what served it."""
-        self.inference_ms += inference_ms
-        before = self.served.npu_busy_delta_us if self.served else None
-        if before is not None:
-            served = msgspec.structs.replace(served, npu_busy_delta_us=before + (served.npu_busy_delta_us or 0))
+        self.inference_ms += message.inference_ms
+        if message.npu_busy_delta_us is not None:
+            self._busy.add(message.npu_busy_delta_us, message.npu_busy_total_us)
+            served = msgspec.structs.replace(served, npu_busy_delta_us=self._busy.total_us)
         self.served = served
 
     def timings(self, now: float) -> Timings:

@@ -183,7 +183,8 @@ class BatchResult(Message, frozen=True, tag="batch_result"):
     """Answer ``Batch``: a raw logit per pair in the batch's order (0.0 where ``errors`` names the position).
 
     ``tokens`` holds each pair's true length; ``padded_tokens`` is what the device ran; ``runs`` how many
-    device batches that took; ``inference_ms`` from the first start to the last end.
+    device batches that took; ``inference_ms`` from the first start to the last end. ``npu_busy_delta_us`` is how
+    far the NPU's busy counter rose meanwhile, and ``npu_busy_total_us`` how far at its end since the worker began.
     """
 
     batch: int
@@ -195,6 +196,7 @@ class BatchResult(Message, frozen=True, tag="batch_result"):
     runs: Count
     inference_ms: Milliseconds
     npu_busy_delta_us: int | None = None
+    npu_busy_total_us: int = 0
 
 
 class BatchFailed(Message, frozen=True, tag="batch_failed"):

@@ -86,7 +86,7 @@ class Job:
         self.padded_tokens -= run.padded_tokens
         self._errors += [PairError(place, code, message) for place in run.rows]
 
-    def answer(self, npu_busy_delta_us: int | None) -> BatchResult | BatchFailed:
+    def answer(self, npu_busy_delta_us: int | None, npu_busy_total_us: int = 0) -> BatchResult | BatchFailed:
         """Return what the broker gets."""
         if self._failure is not None:
             return BatchFailed(self.number, self._failure)
@@ -100,4 +100,5 @@ class Job:
             runs=self._runs,
             inference_ms=round(self._inference_s * 1000, 3),
             npu_busy_delta_us=npu_busy_delta_us,
+            npu_busy_total_us=npu_busy_total_us,
         )

@@ -218,7 +218,8 @@ class WorkerLoop:
         self._device.check()
 
     def _answer(self, job: Job, npu_busy_delta_us: int | None) -> None:
-        answer = job.answer(npu_busy_delta_us)
+        witness = self._device.witness
+        answer = job.answer(npu_busy_delta_us, 0 if witness is None else witness.total_us)
         if isinstance(answer, BatchResult):
             self._pairs += len(answer.logits)
             self._device_ms += answer.inference_ms

@@ -78,6 +78,11 @@ class Witness(Generic[Work]):
         """Whether no batch is between its beginning and its answer."""
         return not self._open
 
+    @property
+    def total_us(self) -> int:
+        """How far the counter has risen since the worker began, µs, at the last reading."""
+        return self._tally.total
+
     def begin(self, work: Work) -> None:
         """Note that a batch goes to the device."""
         self._open.append(_Open(work, self._tally.total, self._tally.resets))
