@@ -29,6 +29,7 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
 
     from ..npu_worker import diagnosis
     from ..npu_worker.errors import WorkerError
+    from ..npu_worker.lock import DeviceLock
     from ..npu_worker.machine_checks import check_machine
     from ..npu_worker.npu_platform import Platform
     from ..npu_worker.npu_trial import try_npu
@@ -62,7 +63,8 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
             )
             return 1
         try:
-            more["trial"] = try_npu(folder, npu, Platform(), _say)
+            with DeviceLock(settings.runtime_dir, "NPU"):  # beside a worker it would measure that one's work too
+                more["trial"] = try_npu(folder, npu, Platform(), _say)
         except Exception as error:  # whatever it is, it is what the report is for
             known = isinstance(error, WorkerError)
             status = error.status if isinstance(error, WorkerError) else WorkerError.status

@@ -10,6 +10,7 @@ from openvino_reranker.npu_worker import diagnosis
 from openvino_reranker.npu_worker.accel import find_npu
 from openvino_reranker.npu_worker.compile_child import make_static
 from openvino_reranker.npu_worker.diagnosis import Finding
+from openvino_reranker.npu_worker.errors import AlreadyOwned
 from openvino_reranker.npu_worker.flop import count_flop
 from openvino_reranker.npu_worker.lock import DeviceLock
 from openvino_reranker.npu_worker.machine_checks import check_machine
@@ -141,6 +142,9 @@ def test_the_command_prints_text_and_json(tiny: ReadyModel, tmp_path: Path) -> N
         tried = doctor("--npu", "--report", str(file))
         assert tried.returncode == 69
         assert "no NPU" in json.loads(file.read_text())["failed"]
+        with DeviceLock(tmp_path, "NPU"):
+            assert doctor("--npu", "--report", str(file)).returncode == AlreadyOwned.status
+        assert "stop it first" in json.loads(file.read_text())["failed"]
         refused = doctor("--npu", "--report", str(tmp_path / "none" / "report.json"))
         assert refused.returncode == 1
         assert "cannot write the report" in refused.stderr
