@@ -11,16 +11,11 @@ from ..client.sockets import SYSTEM_RUNTIME_DIR
 from ..daemon.stamped_file import StampedFile, is_ours
 from ..daemon.unit_files import Kind, Values, python_folders, render_units, unreachable
 from ..npu_worker.errors import PERMANENT
-from .settings import SETTINGS, Setting, SettingError, Settings, read_settings
+from .addresses import url_of
+from .environment_file import ENCODING, IN_FILE, from_anywhere, given_here, values_in, whole_file, with_values
+from .settings import SettingError, Settings, read_settings
 
-#: The socket units say where the sockets are; services are told on their command line.
-_IN_FILE = tuple(each for each in SETTINGS if each.name != "runtime_dir")
 _SYSTEM_CACHE = Path("/var/cache/openvino-reranker")
-_HEAD = """\
-# Settings of the rerank service's units. Uncomment what shall differ, then:
-#   {systemctl} restart openvino-reranker.target
-# After a change of host, port or device run 'openvino-reranker install-units' again: they are in the units too.
-"""
 
 
 def add_arguments(parser: argparse.ArgumentParser, command: str) -> None:
@@ -35,24 +30,33 @@ def add_arguments(parser: argparse.ArgumentParser, command: str) -> None:
         return
     parser.add_argument("--replace", action="store_true", help="replace files changed by hand; the old one is kept (~)")
     group = parser.add_argument_group("settings", "go to the environment file, whose own values hold otherwise")
-    for setting in _IN_FILE:
+    for setting in IN_FILE:
         group.add_argument(setting.flag, dest=f"setting_{setting.name}", metavar="VALUE", help=setting.help)
 
 
 def install(arguments: argparse.Namespace) -> int:
     """Write units and environment file, keep what was changed by hand, and say what to run next."""
     places = _Places(arguments.kind, arguments.root)
-    environ = _environ(places)
+    try:
+        present = places.environment.read_text(**ENCODING) if places.environment.exists() else ""
+    except OSError as error:
+        print(f"openvino-reranker: cannot read {error.filename}: {error.strerror}", file=sys.stderr)
+        return 1
+    in_file = values_in(present)
+    environ = _defaults(places) | given_here(os.environ) | in_file
+    if arguments.setting_model:
+        arguments.setting_model = from_anywhere(arguments.setting_model)
     try:
         settings = read_settings(arguments, environ)
         _check_address(settings)
     except SettingError as error:
         print(f"openvino-reranker: {error}", file=sys.stderr)
         return 2
-    active = {each for each in _IN_FILE if getattr(arguments, f"setting_{each.name}") or environ.get(each.variable)}
+    flags = {each: text for each in IN_FILE if (text := getattr(arguments, f"setting_{each.name}")) is not None}
+    active = {each for each in IN_FILE if flags.get(each, environ.get(each.variable))}
     needed = [settings.model_dir] if settings.model_dir else []
-    if settings.model and Path(settings.model).expanduser().exists():
-        needed.append(Path(settings.model).expanduser())
+    if settings.model and (path := Path(settings.model).expanduser()).is_absolute() and path.exists():
+        needed.append(path)
     values = Values(
         environment=places.environment_as_seen,
         host=settings.host,
@@ -65,10 +69,16 @@ def install(arguments: argparse.Namespace) -> int:
         StampedFile(places.folder_of(name) / _installed_name(name), text)
         for name, text in render_units(arguments.kind, values).items()
     ]
-    files.append(StampedFile(places.environment, _environment_file(settings, active, places.systemctl)))
+    environment = StampedFile(places.environment, whole_file(settings, active, places.systemctl, places.option))
+    # A person's file is kept; what was said elsewhere, and is not in it yet, must reach the services all the same.
+    edited = with_values(present, settings, flags.keys() | {each for each in active if each.variable not in in_file})
     try:
         for file in files:
             _put(file, replace=arguments.replace, dry_run=arguments.dry_run)
+        if environment.state() == "changed" and not arguments.replace and edited.rstrip() != present.rstrip():
+            _edit(environment, edited, dry_run=arguments.dry_run)
+        else:
+            _put(environment, replace=arguments.replace, dry_run=arguments.dry_run)
     except OSError as error:
         print(f"openvino-reranker: cannot write {error.filename}: {error.strerror}", file=sys.stderr)
         return 1
@@ -92,7 +102,7 @@ def uninstall(arguments: argparse.Namespace) -> int:
         return 1
     found = [
         path
-        for folder in (places.units, places.sysusers)
+        for folder in dict.fromkeys((places.units, places.sysusers))
         for path in sorted(folder.glob("openvino-reranker*"))
         if is_ours(path)
     ]
@@ -122,18 +132,19 @@ class _Places:
     """Where the files of a kind of installation lie."""
 
     def __init__(self, kind: Kind, root: Path) -> None:
+        self.kind = kind
         if kind == "user":
             configuration = Path(os.environ.get("XDG_CONFIG_HOME") or Path("~/.config").expanduser()).absolute()
             self.units = configuration / "systemd" / "user"
             self.environment = self.environment_as_seen = configuration / "openvino-reranker" / "environment"
             self.sysusers = self.units
-            self.systemctl = "systemctl --user"
+            self.systemctl, self.option = "systemctl --user", ""
         else:
             self.units = root / "etc" / "systemd" / "system"
             self.environment_as_seen = Path("/etc/openvino-reranker/environment")
             self.environment = root / "etc" / "openvino-reranker" / "environment"
             self.sysusers = root / "etc" / "sysusers.d"
-            self.systemctl = "systemctl"
+            self.systemctl, self.option = "systemctl", " --system"
 
     def folder_of(self, template: str) -> Path:
         return self.sysusers if template.endswith(".sysusers") else self.units
@@ -161,37 +172,19 @@ def _put(file: StampedFile, *, replace: bool, dry_run: bool) -> None:
     print(f"{done:<10} {file.path}")
 
 
-def _environ(places: _Places) -> dict[str, str]:
-    """Return our variables as they hold for the units: the environment file's, else this environment's."""
-    known = {each.variable for each in _IN_FILE}
-    values = {variable: value for variable, value in os.environ.items() if variable in known}
-    if places.units == places.sysusers and (base := os.environ.get("XDG_CACHE_HOME")):
-        values.setdefault("OPENVINO_RERANKER_CACHE", f"{base}/openvino-reranker")  # the user manager may not know it
-    if places.environment.exists():
-        for line in places.environment.read_text("utf-8").splitlines():
-            variable, equals, value = line.strip().partition("=")
-            if equals and variable in known:
-                values[variable] = _unquoted(value.strip())
-    return values
+def _edit(file: StampedFile, text: str, *, dry_run: bool) -> None:
+    """Change a person's file to ``text``, and show what was changed."""
+    print(f"{'to edit' if dry_run else 'edited':<10} {file.path} (changed by hand: only what was asked for now)")
+    print(file.difference(text), end="")
+    if not dry_run:
+        file.edit(text)
 
 
-def _unquoted(value: str) -> str:
-    if len(value) >= 2 and value[0] == value[-1] == '"':
-        return value[1:-1].replace('\\"', '"').replace("\\\\", "\\")
-    return value
-
-
-def _environment_file(settings: Settings, active: "set[Setting]", systemctl: str) -> str:
-    parts = [_HEAD.format(systemctl=systemctl)]
-    for setting in _IN_FILE:
-        value = getattr(settings, setting.name) if setting in active else setting.default
-        if isinstance(value, Path):
-            value = value.absolute()
-        shown = ",".join(map(str, value)) if isinstance(value, tuple) else "" if value is None else str(value)
-        if any(letter in shown for letter in " \\\"'$`"):
-            shown = '"' + shown.replace("\\", "\\\\").replace('"', '\\"') + '"'
-        parts.append(f"\n# {setting.help}\n{'' if setting in active else '#'}{setting.variable}={shown}\n")
-    return "".join(parts)
+def _defaults(places: _Places) -> dict[str, str]:
+    """Return what holds for the units where nobody says otherwise, beside the settings' own defaults."""
+    base = os.environ.get("XDG_CACHE_HOME")
+    # The user manager may not know that variable.
+    return {"OPENVINO_RERANKER_CACHE": f"{base}/openvino-reranker"} if places.kind == "user" and base else {}
 
 
 def _check_address(settings: Settings) -> None:
@@ -224,8 +217,7 @@ def _warn_of_closed_folders(values: Values) -> None:
 
 
 def _next_steps(kind: Kind, settings: Settings) -> str:
-    host = f"[{settings.host}]" if ":" in settings.host else settings.host
-    check = f"  openvino-reranker smoke --url http://{host}:{settings.port}"
+    check = f"  openvino-reranker smoke --url {url_of(settings.host, settings.port)}"
     if kind == "user":
         return f"""
 next (nothing was started or enabled):
@@ -234,7 +226,8 @@ next (nothing was started or enabled):
   systemctl --user enable --now openvino-reranker.target
 {check}
 also while you are not logged in: loginctl enable-linger
-after a change: systemctl --user daemon-reload; systemctl --user restart openvino-reranker.target"""
+after a change: systemctl --user daemon-reload; systemctl --user restart openvino-reranker.target
+after another host or port also: systemctl --user restart openvino-reranker-http.socket"""
     return f"""
 next, as root (nothing was started or enabled):
   systemd-sysusers                                       # makes the user openvino-reranker
@@ -243,4 +236,5 @@ next, as root (nothing was started or enabled):
   systemctl enable --now openvino-reranker.target
 {check}
 who may use {SYSTEM_RUNTIME_DIR}/requests.sock: usermod -aG openvino-reranker NAME
-after a change: systemctl daemon-reload; systemctl restart openvino-reranker.target"""
+after a change: systemctl daemon-reload; systemctl restart openvino-reranker.target
+after another host or port also: systemctl restart openvino-reranker-http.socket"""

@@ -3,6 +3,7 @@
 import difflib
 import hashlib
 import re
+import stat
 from pathlib import Path
 from typing import Literal
 
@@ -33,13 +34,14 @@ class StampedFile:
         """Return whether the file is there and as we wrote it, be it long ago."""
         return self.path.exists() and is_untouched(self.path.read_text("utf-8", "replace"))
 
-    def difference(self) -> str:
-        """Return what writing would change, as a unified diff."""
+    def difference(self, edited: str | None = None) -> str:
+        """Return what writing, or editing the file to a text, would change, as a unified diff."""
         found = _without_stamp(self.path.read_text("utf-8", "replace")) if self.path.exists() else ""
+        wanted = self._body if edited is None else _without_stamp(_printable(edited))
         return "".join(
             difflib.unified_diff(
                 found.splitlines(keepends=True),
-                self._body.splitlines(keepends=True),
+                wanted.splitlines(keepends=True),
                 f"{self.path} (yours)",
                 f"{self.path} (ours)",
             )
@@ -51,6 +53,17 @@ class StampedFile:
         temporary = self.path.with_name(f".{self.path.name}.new")
         temporary.write_text(stamped(self._body), "utf-8")
         temporary.rename(self.path)
+
+    def edit(self, text: str) -> None:
+        """Put ``text`` in the place of all of a person's file, whole or not at all; it stays theirs.
+
+        A stamp in it stays as it is, and goes on not to fit; so do the file's mode and the link to it.
+        """
+        path = self.path.resolve()
+        temporary = path.with_name(f".{path.name}.new")
+        temporary.write_text(text, "utf-8", "surrogateescape")
+        temporary.chmod(stat.S_IMODE(path.stat().st_mode))
+        temporary.rename(path)
 
     def set_aside(self) -> Path:
         """Rename the file to ``NAME~``, which systemd does not read; return that path."""
@@ -73,6 +86,11 @@ def is_untouched(text: str) -> bool:
 def is_ours(path: Path) -> bool:
     """Return whether the file at ``path`` began as one of ours."""
     return path.is_file() and path.read_text("utf-8", "replace").startswith(_MARK)
+
+
+def _printable(text: str) -> str:
+    """Bytes that are no UTF-8 cannot be shown."""
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
 def _without_stamp(text: str) -> str:

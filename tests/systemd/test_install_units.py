@@ -127,6 +127,71 @@ def test_settings_go_to_the_environment_file_and_into_the_units(run: Run, units:
     assert "note to self" not in environment.read_text()
 
 
+def test_flags_reach_an_environment_file_that_was_changed_by_hand(run: Run, units: Path, environment: Path) -> None:
+    run("install-units", "--device", "CPU", "--threads", "2")
+    # Given a file with a note, a setting of the person's own in other words, and one assigned twice
+    note = "# note to self: ask Ann\nOTHER_PROGRAMS=1 # caf\udce9"
+    mine = environment.read_text().replace("DEVICE=CPU", "DEVICE=cpu") + f"OPENVINO_RERANKER_THREADS=3\n{note}\n"
+    environment.write_text(mine, errors="surrogateescape")
+    environment.chmod(0o640)
+    flags = ("--port", "20001", "--threads", "4", "--device", "CPU")
+    # When it is installed again with flags
+    dry = run("install-units", "--dry-run", *flags)
+    assert environment.read_text(errors="surrogateescape") == mine
+    done = run("install-units", *flags, OPENVINO_RERANKER_BATCH_MS="50")
+    # Then their lines are changed where they stand, and no other
+    expected = mine.replace("#OPENVINO_RERANKER_PORT=18818", "OPENVINO_RERANKER_PORT=20001")
+    expected = expected.replace("OPENVINO_RERANKER_THREADS=3", "OPENVINO_RERANKER_THREADS=4")
+    expected = expected.replace("#OPENVINO_RERANKER_BATCH_MS=100", "OPENVINO_RERANKER_BATCH_MS=50")
+    assert environment.read_text(errors="surrogateescape") == expected
+    assert environment.stat().st_mode & 0o777 == 0o640
+    assert f"edited     {environment}" in done.stdout
+    for shown in (dry.stdout, done.stdout):
+        assert "-#OPENVINO_RERANKER_PORT=18818\n+OPENVINO_RERANKER_PORT=20001\n" in shown
+    assert "\nListenStream=127.0.0.1:20001\n" in (units / "openvino-reranker-http.socket").read_text()
+    # And they hold the next time; the file goes on being the person's.
+    assert states(run("install-units")) == {"unchanged", "kept"}
+    assert states(run("install-units", *flags)) == {"unchanged", "kept"}
+    assert environment.read_text(errors="surrogateescape") == expected
+    # A setting of which nothing is left in the file is added to it.
+    lines = [line for line in expected.splitlines() if "OPENVINO_RERANKER_HOST" not in line]
+    environment.write_text("\n".join(lines) + "\n", errors="surrogateescape")
+    run("install-units", "--host", "127.0.0.2")
+    assert environment.read_text(errors="surrogateescape").endswith("\nOPENVINO_RERANKER_HOST=127.0.0.2\n")
+
+
+@pytest.mark.parametrize("by", ["flag", "variable"])
+@pytest.mark.parametrize("given", ["./model", "~/model", "{home}/../{name}/model", "./not-there"])
+def test_a_models_path_is_stored_as_every_service_finds_it(
+    run: Run, environment: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, by: str, given: str
+) -> None:
+    (tmp_path / "model").mkdir()
+    monkeypatch.chdir(tmp_path)  # which the program is run in, and the services are not
+    model = given.format(home=tmp_path, name=tmp_path.name)
+    if by == "flag":
+        run("install-units", "--model", model)
+    else:
+        run("install-units", OPENVINO_RERANKER_MODEL=model)
+    (stored,) = re.findall(r"^OPENVINO_RERANKER_MODEL=(.*)$", environment.read_text(), re.M)
+    assert Path(stored).is_absolute()
+    assert Path(stored).resolve() == tmp_path / Path(given).name
+
+
+@pytest.mark.parametrize("model", ["packaged", "cross-encoder/ms-marco-MiniLM-L6-v2"])
+def test_a_model_that_is_no_path_stays_as_it_is(
+    run: Run, environment: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, model: str
+) -> None:
+    (tmp_path / "packaged").mkdir()  # the word wins over a folder
+    monkeypatch.chdir(tmp_path)
+    run("install-units", "--model", model)
+    assert f"\nOPENVINO_RERANKER_MODEL={model}\n" in environment.read_text()
+
+
+@pytest.mark.parametrize(("host", "shown"), [("0.0.0.0", "127.0.0.1"), ("::", "[::1]"), ("127.0.0.2", "127.0.0.2")])
+def test_the_address_to_try_is_one_that_can_be_reached(run: Run, host: str, shown: str) -> None:
+    assert f"smoke --url http://{shown}:18818\n" in run("install-units", "--host", host).stdout
+
+
 @pytest.mark.parametrize(
     ("options", "told"),
     [
@@ -150,7 +215,10 @@ def test_uninstall_removes_what_was_written_and_nothing_else(run: Run, units: Pa
     (units / "openvino-reranker-mine.timer").write_text("[Timer]\n")
     done = run("uninstall-units")
     assert done.returncode == 0
-    assert f"kept       {changed} (changed by hand" in done.stdout
+    paths = re.findall(r"^(kept|removed) +(/\S+)", done.stdout, re.M)
+    assert [path for state, path in paths if state == "kept"] == [str(changed)]
+    assert len([path for state, path in paths if state == "removed"]) == 7  # six units and the environment file
+    assert len({path for _, path in paths}) == len(paths)  # of each it says one thing, once
     assert {path.name for path in units.iterdir()} == {changed.name, "other.service", "openvino-reranker-mine.timer"}
     assert not environment.parent.exists()
     changed.unlink()

@@ -1,12 +1,14 @@
-"""The sockets stay while the broker comes and goes: no request of the Python client is lost."""
+"""The sockets stay while broker and front come and go: no request of the Python client, and no new one, is lost."""
 
 import random
 import signal
+import socket
 import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
 
+import httpx
 import pytest
 from openvino_reranker.client import Reranker
 from openvino_reranker.tests.systemd.manager import KeptService, unix_listener
@@ -85,3 +87,46 @@ def test_what_the_broker_had_taken_is_answered_before_it_stops(
     assert results == [2]
     assert worker.batches == 1  # computed once: the broker that stopped delivered it itself
     assert broker.statuses[0] == 0
+
+
+def test_an_http_request_that_comes_while_the_front_stops_is_answered_by_the_next(
+    runtime: Path, start_worker: Callable[..., TinyWorker]
+) -> None:
+    sockets = {name: unix_listener(runtime / f"{name}.sock") for name in ("requests", "workers")}
+    listening = socket.create_server(("127.0.0.1", 0))
+    address = listening.getsockname()
+    url = f"http://{address[0]}:{address[1]}"
+    options = ("--runtime-dir", str(runtime))
+    with (
+        KeptService(sockets, "-m", "openvino_reranker", "broker", *options),
+        KeptService({"http": listening}, "-m", "openvino_reranker", "http", *options) as front,
+    ):
+        start_worker()
+        body = {"query": "q", "documents": ["a", "bb"]}
+        first = httpx.get(url + "/readyz", timeout=20).json()["pids"]["http"]
+        # Given a front that waits for the rest of a body before it stops
+        with socket.create_connection(address) as stalled:
+            stalled.sendall(b"POST /rerank HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\n{")
+            assert httpx.get(url + "/healthz").status_code == 200  # it has seen that one too
+            ending = threading.Thread(target=front.end, args=(signal.SIGTERM,))
+            ending.start()
+            while can_be_accepted(url):
+                time.sleep(0.05)
+            # When a caller comes meanwhile
+            answers: list[httpx.Response] = []
+            asking = threading.Thread(target=lambda: answers.append(httpx.post(url + "/rerank", json=body, timeout=30)))
+            asking.start()
+        ending.join()
+        asking.join()
+        # Then it gets its scores
+        assert [len(answer.json()["results"]) for answer in answers] == [2]
+        assert httpx.get(url + "/readyz", timeout=20).json()["pids"]["http"] != first
+    assert front.statuses[0] == 0
+
+
+def can_be_accepted(url: str) -> bool:
+    """Whether somebody answers now; a socket that is held open lets a caller wait."""
+    try:
+        return httpx.get(url + "/healthz", timeout=0.3).status_code == 200
+    except httpx.TimeoutException:
+        return False

@@ -114,6 +114,41 @@ def test_one_socket_unit_for_each_name_and_its_service_takes_it(installed: dict[
     assert "openvino-reranker-broker.socket" in front["Unit"]["Wants"]
 
 
+def told_along(folder: Path, unit: str, what: str) -> set[str]:
+    """The units that are stopped, or restarted, along with one: systemd.unit(5), ``Requires=`` and the like."""
+    directives = {"Requires", "BindsTo", "PartOf", *(["StopPropagatedFrom"] if what == "stop" else [])}
+    told, new = {unit}, {unit}
+    while new:
+        found = {
+            path.name
+            for path in folder.glob("openvino-reranker*")
+            for directive, names in read_unit(path)["Unit"].items()
+            if directive in directives and new & set(names.split())
+        }
+        new = found - told
+        told |= new
+    return told
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_sockets_stop_with_the_target_and_stay_when_it_is_restarted(installed: dict[str, Path], kind: str) -> None:
+    folder, target = installed[kind], "openvino-reranker.target"
+    services = {f"openvino-reranker-{name}.service" for name in SERVICES}
+    sockets = {path.name for path in folder.glob("*.socket")}
+    assert told_along(folder, target, "stop") == {target} | services | sockets
+    assert told_along(folder, target, "restart") == {target} | services
+    # A new address is listened on when the socket is restarted, and the front with it: the socket could not, alone.
+    http = {"openvino-reranker-http.socket", "openvino-reranker-http.service"}
+    assert told_along(folder, "openvino-reranker-http.socket", "restart") == http
+
+
+def test_the_commands_for_a_change_are_the_same_everywhere(installed: dict[str, Path]) -> None:
+    environment = (installed["user"].parents[1] / "openvino-reranker/environment").read_text()
+    for text in ((ROOT / "README.md").read_text(), environment):
+        assert "systemctl --user restart openvino-reranker.target" in text
+        assert "systemctl --user restart openvino-reranker-http.socket" in text
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_services_run_this_environment_and_stop_with_the_target(installed: dict[str, Path], kind: str) -> None:
     for service in SERVICES:
