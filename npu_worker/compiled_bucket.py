@@ -7,6 +7,9 @@ from typing import Any
 from .device import INPUT_NAMES, read_logits
 from .tokenization import Row
 
+#: A row takes tens of ms; a driver that has not ended it by now never will, ms.
+INFER_LIMIT_MS = 30_000
+
 
 def _nobody_waits() -> None:
     """Stand in for the callback of a request that is waited for by other means."""
@@ -59,11 +62,13 @@ class BucketRequest:
         """Run one row and wait for it.
 
         Raises:
-            RuntimeError: The device failed.
+            RuntimeError: The device failed, or has not answered in time.
             ArithmeticError: It answered no finite number.
         """
         self._fill(row)
         self._request.start_async()
+        if not self._request.wait_for(INFER_LIMIT_MS):
+            raise RuntimeError(f"no answer within {INFER_LIMIT_MS / 1000:g} s")
         logit = self.logit()
         if isinstance(logit, Exception):
             raise logit

@@ -26,6 +26,9 @@ logger = logging.getLogger("openvino_reranker.worker")
 _SMOKE_QUERY = "what is a cross-encoder?"
 _SMOKE_PASSAGE = "A cross-encoder reads a query and a passage together and answers how well they fit."
 
+#: A device that has finished nothing for so long never will, ms; a run of a slow CPU takes a second or two.
+_STUCK_MS = 60_000.0
+
 
 class Engine:
     """Tokenizer, model and device of one worker.
@@ -97,9 +100,11 @@ class Engine:
         pipeline = Pipeline(self.device, finished.set)
         pipeline.add(Job(batch, self.tokenizer, self.device), time.monotonic())
         while not (done := pipeline.advance(time.monotonic())):
-            finished.wait()
-            finished.clear()
             self.device.check()
+            if (stalled_ms := pipeline.stalled_ms(time.monotonic())) > _STUCK_MS:
+                raise DeviceLost(f"the {self.device.name} has finished nothing for {stalled_ms / 1000:.0f} s")
+            finished.wait(1.0)
+            finished.clear()
         answer = done[0].answer(None)
         if isinstance(answer, BatchFailed):
             raise DeviceLost(f"the {self.device.name} failed: {answer.message}")

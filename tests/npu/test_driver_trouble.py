@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from openvino_reranker.npu_worker import bucket_loader
+from openvino_reranker.npu_worker import bucket_loader, compiled_bucket
 from openvino_reranker.npu_worker.engine import Engine
 from openvino_reranker.npu_worker.errors import DeviceLost, DeviceUnavailable
 from openvino_reranker.npu_worker.model.store import ReadyModel
@@ -64,3 +64,11 @@ def test_a_question_that_fails_is_a_device_that_is_not_there(
     monkeypatch.setattr(platform, "identify", raises("the plugin broke"))
     with pytest.raises(DeviceUnavailable, match="the plugin broke"):
         open_npu(tree, tiny, tmp_path, platform)
+
+
+def test_a_row_that_never_ends_is_a_lost_device(
+    tree: SysfsTree, tiny: ReadyModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(compiled_bucket, "INFER_LIMIT_MS", 0)
+    with pytest.raises(DeviceLost, match=r"self-test of 32 tokens.*no answer within 0 s"):
+        open_npu(tree, tiny, tmp_path)
