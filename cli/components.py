@@ -10,6 +10,7 @@ from ..daemon.activation import UNIX, UNIX_OR_TCP, WrongDescriptor, adopt_socket
 from ..daemon.notify import Notifier
 from ..npu_worker.npu_settings import NpuSettings
 from ..npu_worker.plugin_options import read_options
+from .addresses import names_of
 from .settings import Settings
 
 logger = logging.getLogger("openvino_reranker")
@@ -123,6 +124,7 @@ def run_http(arguments: argparse.Namespace, settings: Settings) -> int:
                 "listening on %s: others on the network can reach this service, and nothing asks who they are",
                 address(each),
             )
-    app = make_app(settings.requests_socket, settings.timeout, settings.allow_host, settings.allow_origin)
+    hosts = [*settings.allow_host, *names_of(settings.host, listening)]
+    app = make_app(settings.requests_socket, settings.timeout, hosts, settings.allow_origin)
     serve(app, listening, notifier)
     return 0

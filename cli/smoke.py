@@ -4,14 +4,13 @@ import argparse
 import math
 import sys
 import time
-import urllib.parse
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from ..client.errors import RerankError, Unavailable
 from ..client.sync import Reranker
-from ..load.target import fetch
+from ..load.target import fetch, is_loopback
 from ..npu_worker.accel import SYSFS
 from ..npu_worker.busy_time import BusyTime
 from ..npu_worker.errors import WorkerError
@@ -158,7 +157,7 @@ def check_counter(before: int | str, after: int | str) -> list[str]:
 
 def _is_here(url: str | None) -> bool:
     """Return whether the service runs on this machine, where its NPU's sysfs is."""
-    return url is None or urllib.parse.urlsplit(url).hostname in {"127.0.0.1", "::1", "localhost"}
+    return url is None or is_loopback(url)
 
 
 def _wait_ready(ready: Callable[[], str], deadline: float) -> None:
