@@ -131,4 +131,4 @@ def _run(arguments: argparse.Namespace, settings: Settings) -> int:
         case _:
             from . import serve
 
-            return serve.run(settings)
+            return serve.run(settings, verbose=arguments.verbose)

@@ -13,7 +13,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from ..client.errors import RerankError
 from ..client.sockets import REQUESTS_SOCKET
@@ -22,6 +22,7 @@ from ..daemon.notify import Notifier
 from ..daemon.stop_signal import StopSignal
 from ..http_front.server import PortTaken, bind
 from ..npu_worker.errors import PERMANENT
+from .addresses import url_of
 from .settings import Settings, as_environment
 
 logger = logging.getLogger("openvino_reranker.serve")
@@ -33,6 +34,8 @@ _LONGEST_PAUSE_S = 30.0
 _SETTLED_S = 60.0
 #: How long a child may take to stop before it is killed, s; longer than its own drain.
 _STOP_S = 15.0
+#: And how long when it shall stop at once, s: time to leave no socket behind.
+_STOP_AT_ONCE_S = 1.0
 _PR_SET_PDEATHSIG = 1
 
 
@@ -79,23 +82,45 @@ class Child:
         self.start_at = now + pause
         return pause
 
-    def stop(self, *, at_once: bool) -> None:
-        """Ask the process to stop and wait for it; kill it if it does not."""
+    def stop(self, hurry: Callable[[], bool]) -> None:
+        """Ask the process to stop and wait for it; kill it if it does not.
+
+        Args:
+            hurry: Whether it shall stop at once; asked again and again while it is waited for.
+        """
         self.start_at = None
         if self._process is None:
             return
-        self._process.send_signal(signal.SIGKILL if at_once else signal.SIGTERM)
-        try:
-            self._process.wait(_STOP_S)
-        except subprocess.TimeoutExpired:
-            logger.warning("the %s did not stop within %g s; killed", self.command, _STOP_S)
-            self._process.kill()
-            self._process.wait()
+        self._process.send_signal(signal.SIGTERM)
+        limit_s, hurried = _STOP_S, False
+        asked = time.monotonic()
+        while not self._ended_within(0.1):
+            if not hurried and hurry():
+                limit_s, hurried = _STOP_AT_ONCE_S, True
+                asked = time.monotonic()
+                self._process.send_signal(signal.SIGTERM)  # its second: it drops what it has
+            if time.monotonic() - asked > limit_s:
+                logger.warning("the %s did not stop within %g s; killed", self.command, limit_s)
+                self._process.kill()
+                self._process.wait()
         self._process = None
 
+    def _ended_within(self, seconds: float) -> bool:
+        assert self._process is not None
+        try:
+            self._process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            return False
+        return True
 
-def run(settings: Settings) -> int:
-    """Serve until SIGTERM or Ctrl-C; return 0 after a clean stop, else the status of what could not run."""
+
+def run(settings: Settings, *, verbose: bool = False) -> int:
+    """Serve until SIGTERM or Ctrl-C; return 0 after a clean stop, else the status of what could not run.
+
+    Args:
+        settings: The settings in force, for all components.
+        verbose: Whether they log every request and batch.
+    """
     notifier = Notifier.from_environment()  # ours, not the children's
     try:
         listening = bind(settings.host, settings.port)
@@ -103,19 +128,21 @@ def run(settings: Settings) -> int:
         print(f"openvino-reranker: {error}", file=sys.stderr)
         return 1
     with listening, StopSignal() as stop:
-        return _Supervisor(settings, listening, notifier).run(stop)
+        return _Supervisor(settings, listening, notifier, ("--verbose",) if verbose else ()).run(stop)
 
 
 class _Supervisor:
-    def __init__(self, settings: Settings, listening: socket.socket, notifier: Notifier) -> None:
-        self._url = _url(listening)
+    def __init__(
+        self, settings: Settings, listening: socket.socket, notifier: Notifier, options: Sequence[str]
+    ) -> None:
+        self._url = url_of(*listening.getsockname()[:2])
         self._notifier = notifier
         environment = os.environ | as_environment(settings)
         fd = listening.fileno()
         self._children = {
-            "broker": Child("broker", (), environment, ()),
-            "worker": Child("worker", (), environment, ()),
-            "http": Child("http", ("--fd", str(fd)), environment, (fd,)),
+            "broker": Child("broker", options, environment, ()),
+            "worker": Child("worker", options, environment, ()),
+            "http": Child("http", (*options, "--fd", str(fd)), environment, (fd,)),
         }
         self._reranker = Reranker(settings.runtime_dir / REQUESTS_SOCKET)
         self._announced = False
@@ -139,7 +166,7 @@ class _Supervisor:
         finally:
             # The front first, so that it still gets the answers it waits for; then the broker, then the device.
             for name in ("http", "broker", "worker"):
-                self._children[name].stop(at_once=stop.count > 1)
+                self._children[name].stop(lambda: stop.count > 1)
 
     def _look_after(self) -> int:
         """See to children that have ended; return a status if the service cannot go on."""
@@ -169,11 +196,6 @@ class _Supervisor:
         ready = f"{self._url} ({worker.model} on {worker.device}, {worker.precision})"
         print(f"ready: {ready}", flush=True)
         self._notifier.ready(ready)
-
-
-def _url(listening: socket.socket) -> str:
-    host, port = listening.getsockname()[:2]
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 def _die_with_parent() -> None:

@@ -166,6 +166,56 @@ def test_requests_under_way_are_answered_before_the_service_stops(runtime: Path,
         assert len(asked.result().json()["results"]) == 40
 
 
+def test_a_second_signal_stops_everything_at_once(runtime: Path, packaged: ReadyModel) -> None:
+    with Service(runtime, packaged.folder) as service:
+        pids = httpx.get(service.url + "/readyz").json()["pids"].values()
+        port = int(service.url.rsplit(":", 1)[1])
+        # Given a caller that the front would wait for, and one that the broker would
+        with socket.create_connection(("127.0.0.1", port)) as stalled:
+            stalled.sendall(b"POST /rerank HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\n{")
+            assert httpx.get(service.url + "/healthz").status_code == 200
+            service.process.send_signal(signal.SIGINT)
+            service.wait_for_line("stopping")
+            time.sleep(0.5)
+            assert service.process.poll() is None  # one signal lets it wait
+            started = time.monotonic()
+            assert service.stop(signal.SIGINT) == 0
+            assert time.monotonic() - started < 4
+        assert not any(is_alive(pid) for pid in pids)
+        assert not list(runtime.glob("*.sock"))
+        assert "Traceback" not in service.output
+
+
+def test_verbose_reaches_every_component(runtime: Path, packaged: ReadyModel) -> None:
+    with Service(runtime, packaged.folder, "--verbose") as service:
+        answer = service.post({"query": BERLIN, "documents": PASSAGES})
+        assert service.stop() == 0
+    told = {line.split()[1] for line in service.lines if " DEBUG " in line}
+    assert told == {"broker", "worker", "http"}
+    assert any("batch 1: 2 pairs of " + answer.headers["x-request-id"] in line for line in service.lines)
+
+
+def test_an_address_that_is_printed_is_answered_on(runtime: Path, packaged: ReadyModel) -> None:
+    body = {"query": "q", "documents": ["d"]}
+    with Service(runtime, packaged.folder, "--host", "0.0.0.0") as service:
+        assert service.url.startswith("http://127.0.0.1:")
+        assert service.post(body).status_code == 200
+        # No name for every address: any web page could have its own point here.
+        assert service.post(body, headers={"Host": "0.0.0.0"}).status_code == 403
+        assert service.post(body, headers={"Host": "192.168.1.5"}).status_code == 403
+    with Service(runtime, packaged.folder, "--host", "127.0.0.2") as service:
+        assert service.url.startswith("http://127.0.0.2:")
+        assert service.post(body).status_code == 200
+        assert service.post(body, headers={"Host": "127.0.0.3"}).status_code == 403
+
+
+def test_a_proxy_is_not_asked_for_the_loopback(service: Service) -> None:
+    proxy = {"http_proxy": "http://127.0.0.1:9", "no_proxy": "", "NO_PROXY": ""}
+    for command in (["smoke"], ["bench", "--mix", "1x1", "--requests", "1"]):
+        done = run_program(*command, "--url", service.url, **proxy)
+        assert done.returncode == 0, done.stdout + done.stderr
+
+
 def test_a_taken_port_fails_at_once_and_is_named(runtime: Path, packaged: ReadyModel) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
