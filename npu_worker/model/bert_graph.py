@@ -39,36 +39,32 @@ class BertShape:
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> "BertShape":
-        """Read a Hugging Face ``config.json``.
+        """Read a Hugging Face ``config.json``; null is as good as absent.
 
         Raises:
-            UnsupportedModel: Not BERT, more than one label, relative positions, or a field is missing.
+            UnsupportedModel: Not BERT, more than one label, relative positions, or a field is missing or no number.
         """
-        kind = config.get("model_type", "bert")
+        kind = config.get("model_type") or "bert"
         if kind != "bert":
             raise UnsupportedModel(
                 f"model_type is {kind!r}: only BERT-family cross-encoders are built here; export this one with "
                 "'optimum-cli export openvino --task text-classification' and give that folder"
             )
-        # The weights have the last word: a config may name no label at all.
-        labels = len(config.get("id2label") or {}) or int(config.get("num_labels", 1))
-        if labels != 1:
-            raise UnsupportedModel(f"the classifier has {labels} labels; a reranker has one")
-        if config.get("position_embedding_type", "absolute") != "absolute":
-            raise UnsupportedModel(f"position_embedding_type {config['position_embedding_type']!r} is not supported")
         try:
+            # The weights have the last word: a config may name no label at all.
+            labels = len(config.get("id2label") or {}) or int(config.get("num_labels") or 1)
             layers, heads, positions = (
                 int(config[field]) for field in ("num_hidden_layers", "num_attention_heads", "max_position_embeddings")
             )
+            layer_norm_eps = float(config.get("layer_norm_eps") or 1e-12)
         except (KeyError, TypeError, ValueError) as error:
             raise UnsupportedModel(f"config.json is not that of a BERT: {error!r}") from error
-        return cls(
-            layers=layers,
-            heads=heads,
-            positions=positions,
-            layer_norm_eps=float(config.get("layer_norm_eps", 1e-12)),
-            activation=str(config.get("hidden_act", "gelu")),
-        )
+        if labels != 1:
+            raise UnsupportedModel(f"the classifier has {labels} labels; a reranker has one")
+        if (kind := config.get("position_embedding_type") or "absolute") != "absolute":
+            raise UnsupportedModel(f"position_embedding_type {kind!r} is not supported")
+        activation = str(config.get("hidden_act") or "gelu")
+        return cls(layers, heads, positions, layer_norm_eps, activation)
 
 
 def build_cross_encoder(weights: Weights, shape: BertShape) -> ov.Model:

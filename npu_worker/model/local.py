@@ -3,7 +3,7 @@
 import contextlib
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import openvino as ov
 
@@ -13,6 +13,8 @@ from .errors import UnknownSource, UnsupportedModel
 from .onnx_weights import read_bert_weights
 from .safetensors_weights import read_safetensors
 from .sources import LocalSource
+
+T = TypeVar("T")
 
 #: Where nothing says how long a row may be.
 _USUAL_LENGTH = 512
@@ -32,7 +34,7 @@ def draft_of(source: LocalSource) -> Draft:
     config = read_json(source.config)
     built = _build(source, config)
     if built is None:
-        graph, layers = _given(source), config.get("num_hidden_layers")
+        graph, layers = _given(source), _of_type(int, config.get("num_hidden_layers"))
     else:
         graph, layers = built
     return Draft(
@@ -41,7 +43,7 @@ def draft_of(source: LocalSource) -> Draft:
         name=source.name,
         source=str(source),
         revision=source.digest,
-        licence=config.get("license"),
+        licence=_of_type(str, config.get("license")),
         architecture="bert" if built else str(config.get("model_type", "unknown")),
         layers=layers,
         max_length=max_length(config, read_json(source.tokenizer_config)),
@@ -50,11 +52,18 @@ def draft_of(source: LocalSource) -> Draft:
 
 
 def max_length(config: dict[str, Any], tokenizer_config: dict[str, Any]) -> int:
-    """Return the longest row the model takes, tokens."""
+    """Return the longest row the model takes, tokens.
+
+    Raises:
+        UnsupportedModel: The config says it in something else than numbers.
+    """
     limits: list[int] = []
-    if positions := config.get("max_position_embeddings"):
-        offset = int(config.get("pad_token_id") or 1) + 1 if config.get("model_type") in _ROBERTA_LIKE else 0
-        limits.append(int(positions) - offset)
+    try:
+        if positions := config.get("max_position_embeddings"):
+            offset = int(config.get("pad_token_id") or 1) + 1 if config.get("model_type") in _ROBERTA_LIKE else 0
+            limits.append(int(positions) - offset)
+    except (TypeError, ValueError) as error:
+        raise UnsupportedModel(f"config.json does not say how long a row may be: {error}") from error
     said = tokenizer_config.get("model_max_length")
     if isinstance(said, int | float) and 0 < said <= _SANE_LENGTH:
         limits.append(int(said))
@@ -76,6 +85,11 @@ def read_json(path: Path | None) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise UnknownSource(f"{path} holds no JSON object")
     return content
+
+
+def _of_type(kind: type[T], value: object) -> T | None:
+    """Return what a config says of little importance, if it is of the right kind."""
+    return value if isinstance(value, kind) else None
 
 
 def _build(source: LocalSource, config: dict[str, Any]) -> tuple[ov.Model, int] | None:

@@ -95,11 +95,19 @@ def test_weights_of_half_the_width_are_read(tmp_path: Path, kind: str) -> None:
         ({"id2label": {"0": "no", "1": "yes"}}, "2 labels"),
         ({"position_embedding_type": "relative_key"}, "relative_key"),
         ({"num_hidden_layers": None}, "not that of a BERT"),
+        ({"id2label": None, "num_labels": "one"}, "not that of a BERT"),
+        ({"id2label": 1}, "not that of a BERT"),
+        ({"layer_norm_eps": "small"}, "not that of a BERT"),
     ],
 )
 def test_a_config_of_another_model_is_refused(config: dict[str, Any], message: str) -> None:
     with pytest.raises(UnsupportedModel, match=message):
         BertShape.from_config(tiny_bert.CONFIG | config)
+
+
+def test_null_in_a_config_is_as_good_as_absent() -> None:
+    names = ("model_type", "id2label", "num_labels", "layer_norm_eps", "hidden_act", "position_embedding_type")
+    assert BertShape.from_config(tiny_bert.CONFIG | dict.fromkeys(names)) == BertShape.from_config(tiny_bert.CONFIG)
 
 
 def test_a_classifier_of_two_labels_is_refused_whatever_the_config_says() -> None:

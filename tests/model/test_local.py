@@ -125,6 +125,19 @@ def test_a_model_that_answers_no_number_is_refused(tmp_path: Path, cache: Path) 
         pull(cache, str(tiny_bert.write_folder(tmp_path / "broken", weights)), "fp16", print)
 
 
+def test_a_config_of_strange_values_ends_in_no_traceback(tmp_path: Path, cache: Path) -> None:
+    odd: dict[str, Any] = {"num_labels": None, "id2label": None, "layer_norm_eps": None, "license": ["mit"]}
+    ready = pull(cache, str(tiny_bert.write_folder(tmp_path / "odd", **odd)), "fp16", print)
+    assert load(ready.folder).card.licence is None
+    worse = tiny_bert.write_folder(tmp_path / "worse", max_position_embeddings="many")
+    with pytest.raises(UnsupportedModel, match="not that of a BERT"):
+        pull(cache, str(worse), "fp16", print)
+    (worse / "model.safetensors").unlink()
+    ov.save_model(tiny_graph(), worse / "model.xml")
+    with pytest.raises(UnsupportedModel, match="does not say how long"):
+        pull(cache, str(worse), "fp16", print)
+
+
 def test_a_changed_folder_is_made_ready_anew(folder: Path, cache: Path) -> None:
     first = pull(cache, str(folder), "fp16", print)
     tiny_bert.write_folder(folder, tiny_bert.make_weights(seed=8))
