@@ -20,7 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace, settings: Settings) -> int:
     """Make the model ready and print where it is; return 0, 1 for an error, 130 after Ctrl-C."""
-    if settings.model_dir is not None:
+    if settings.model_dir is not None and arguments.model is None:
         _say(f"OPENVINO_RERANKER_MODEL_DIR names a ready model ({settings.model_dir}); there is nothing to pull")
         return 0
     # These need the extra [worker] and a second to load.
@@ -35,6 +35,8 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
     except KeyboardInterrupt:
         print("openvino-reranker: stopped; nothing was left behind", file=sys.stderr)
         return 130
+    if settings.model_dir is not None:
+        _say(f"OPENVINO_RERANKER_MODEL_DIR is set, so what is served is still {settings.model_dir}; unset it")
     print(f"{ready.card.name}  {ready.card.precision}  {ready.size / 1e6:.0f} MB  {ready.folder}")
     return 0
 

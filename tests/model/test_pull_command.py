@@ -145,6 +145,17 @@ def test_a_hub_that_says_nothing_is_given_up_within_ten_seconds(command: Command
     assert black_hole in err
 
 
+def test_a_named_model_is_pulled_whatever_folder_is_served(hub: HubServer, command: Command, tmp_path: Path) -> None:
+    served = {"OPENVINO_RERANKER_MODEL_DIR": str(tmp_path / "served")}
+    status, out, err = ended(command(TINY, endpoint=hub.url, **served))
+    assert (status, out.split()[0]) == (0, TINY)
+    assert f"still {tmp_path / 'served'}" in err
+    # With no model named there is nothing to do, and that is said.
+    status, out, err = ended(command(endpoint=hub.url, **served))
+    assert (status, out) == (0, "")
+    assert "nothing to pull" in err
+
+
 def test_offline_means_offline(command: Command, hub: HubServer) -> None:
     status, _, err = ended(command(TINY, endpoint=hub.url, HF_HUB_OFFLINE="1"))
     assert (status, hub.requests) == (1, [])
