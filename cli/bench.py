@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from ..client.errors import RerankError
-from ..client.sockets import REQUESTS_SOCKET
 from ..load.report import compare, compare_requests, rss_mb, summarise, table
 from ..load.run import Group, Seen, run_load
 from ..load.target import Caller, Target
@@ -45,7 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace, settings: Settings) -> int:
     """Run the load and print what it showed; 0 if every request was answered with scores."""
     groups: list[Group] = arguments.mix or [Group(8, 20)]
-    socket = None if arguments.url else arguments.socket or settings.runtime_dir / REQUESTS_SOCKET
+    socket = None if arguments.url else arguments.socket or settings.requests_socket
     target = Target(arguments.url.rstrip("/") if arguments.url else None, socket)
     caller = Caller(target)
     try:
@@ -104,12 +103,21 @@ def _bench(
 def _open_ceiling(worker: dict[str, Any], settings: Settings) -> Any:
     from ..load.ceiling import Ceiling
     from ..npu_worker.errors import WorkerError
+    from ..npu_worker.model.errors import ModelError
+    from ..npu_worker.model.store import load
 
     if worker["device"] == "NPU":
         raise ValueError("--ceiling opens the device a second time, which an NPU does not take; use 'doctor --npu'")
     try:
-        return Ceiling(find_model(settings), worker["device"], worker["precision"], settings.threads)
-    except WorkerError as error:
+        folder = find_model(settings)
+        name = load(folder).card.name
+        if name != worker["model"]:
+            raise ValueError(
+                f"--ceiling would measure {name}, and the service has {worker['model']}: name that one with --model "
+                "(or --model-dir), and its weights with --precision"
+            )
+        return Ceiling(folder, worker["device"], worker["precision"], settings.threads)
+    except (WorkerError, ModelError) as error:
         raise ValueError(str(error)) from error
 
 

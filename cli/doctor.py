@@ -48,7 +48,7 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
     except WorkerError as error:
         findings.append(diagnosis.problem("model", str(error), "openvino-reranker pull"))
     findings.append(check_cache(settings.cache, npu.cache))
-    findings += check_sockets(settings.runtime_dir)
+    findings += check_sockets(settings.requests_socket.parent)
     if not arguments.json:
         print(diagnosis.as_text(findings), flush=True)
 

@@ -19,7 +19,8 @@ class ModelCard(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     """A model's description; ``files`` holds the sha256 of every other file of its folder."""
 
     format: int = FORMAT
-    #: What status pages show, such as ``cross-encoder/ms-marco-MiniLM-L6-v2``.
+    #: What answers and status pages show, such as ``cross-encoder/ms-marco-MiniLM-L6-v2``; ends with ``(int8)``
+    #: where the weights are.
     name: str
     #: What was asked for: a hub id, a path, or ``packaged``.
     source: str

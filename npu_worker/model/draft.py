@@ -53,7 +53,8 @@ class Draft:
             raise CacheUnwritable(f"OpenVINO cannot write the model (is the disk full?): {error}") from error
         _score_probe(folder, tokenizer, self.name)
         return ModelCard(
-            name=self.name,
+            # Logits of other weights are another model's: whoever sees the name must see that.
+            name=self.name if precision == "fp16" else f"{self.name} ({precision})",
             source=self.source,
             revision=self.revision,
             licence=self.licence,

@@ -151,6 +151,7 @@ def test_int8_ranks_alike(folder: Path, cache: Path, score: Score) -> None:
     fp16 = pull(cache, str(folder), "fp16", print)
     int8 = pull(cache, str(folder), "int8", print)
     assert int8.card.precision == "int8"
+    assert (fp16.card.name, int8.card.name) == ("tiny-reranker", "tiny-reranker (int8)")  # answers tell them apart
     assert int8.folder.parent == fp16.folder.parent
     assert "FakeQuantize" in (int8.folder / "model.xml").read_text()
     texts = [f"{word} lives in berlin {number}" for number, word in enumerate(("ada", "people", "population", "x9"))]

@@ -1,0 +1,49 @@
+"""A command without a setting finds the service of the whole machine, and measures no other model than it serves."""
+
+import json
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from openvino_reranker.cli.main import main
+from openvino_reranker.client import sockets
+from openvino_reranker.npu_worker.model.pull import pull
+from openvino_reranker.npu_worker.model.store import ReadyModel
+from openvino_reranker.tests.model import tiny_bert
+from openvino_reranker.tests.processes import RuntimeFolder, Service, run_program
+
+
+@pytest.fixture
+def machine(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The system units' folder with the socket of a service that has gone, and a user who has none."""
+    with RuntimeFolder() as own, RuntimeFolder() as folder, socket.socket(socket.AF_UNIX) as gone:
+        gone.bind(str(folder / "requests.sock"))
+        for variable in ("OPENVINO_RERANKER_RUNTIME_DIR", "OPENVINO_RERANKER_MODEL_DIR"):
+            monkeypatch.delenv(variable, raising=False)
+        monkeypatch.setenv("XDG_RUNTIME_DIR", str(own))
+        monkeypatch.setenv("PYTHONSAFEPATH", "1")  # as bench itself does, which is not to last
+        monkeypatch.setattr(sockets, "SYSTEM_RUNTIME_DIR", folder)
+        yield folder
+
+
+def test_bench_finds_it(machine: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["bench"]) == 1
+    assert str(machine / "requests.sock") in capsys.readouterr().err
+
+
+def test_doctor_finds_it(machine: Path, packaged: ReadyModel, capsys: pytest.CaptureFixture[str]) -> None:
+    main(["doctor", "--json", "--model-dir", str(packaged.folder)])
+    found = [each["found"] for each in json.loads(capsys.readouterr().out)["findings"] if each["about"] == "socket"]
+    assert f"{machine / 'requests.sock'}: nobody listens" in found
+
+
+def test_a_ceiling_of_another_model_is_refused(service: Service, tmp_path: Path) -> None:
+    other = pull(tmp_path / "cache", str(tiny_bert.write_folder(tmp_path / "tiny-reranker")), "fp16", print)
+    settings = service.settings | {"OPENVINO_RERANKER_MODEL_DIR": str(other.folder)}
+    done = run_program("bench", "--ceiling", "--mix", "1x1", "--requests", "1", **settings)
+    assert done.returncode == 1
+    assert "would measure tiny-reranker, and the service has packaged:ms-marco-MiniLM-L-12-v2" in done.stderr
+    none = run_program("bench", "--ceiling", **service.settings | {"OPENVINO_RERANKER_MODEL_DIR": str(tmp_path)})
+    assert (none.returncode, none.stderr.count("\n")) == (1, 1)
+    assert "no model is ready" in none.stderr
