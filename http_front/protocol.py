@@ -1,17 +1,32 @@
-"""One connection's HTTP, as uvicorn speaks it, with a name for who is behind a Unix socket."""
+"""One connection's HTTP, as uvicorn speaks it, held to limits of time and with errors in our own form."""
 
 import asyncio
 import socket
 import struct
 
-from uvicorn.protocols.http.h11_impl import H11Protocol
+import h11
+from uvicorn.protocols.http.h11_impl import STATUS_PHRASES, H11Protocol
+
+from .errors import HttpError, error_response, new_request_id
+
+#: How long a caller may owe the head of a request, or the rest of a body that is answered already, s.
+HEAD_S = 8.0
+#: How long a caller may leave an answer unread, s.
+ANSWER_S = 30.0
 
 #: ``struct ucred`` of unix(7): pid, uid, gid.
 _UCRED = struct.Struct("iII")
 
 
 class Protocol(H11Protocol):
-    """uvicorn's protocol; the client of a Unix socket is ``("uid 1000 pid 4711", 0)`` instead of nobody."""
+    """uvicorn's protocol, with what it leaves open.
+
+    The client of a Unix socket is ``("uid 1000 pid 4711", 0)`` instead of nobody. A connection that owes a
+    request, or does not take its answer, is closed in time: uvicorn itself waits for both without end.
+    """
+
+    _owed: asyncio.TimerHandle | None = None
+    _unread: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin a connection."""
@@ -20,3 +35,61 @@ class Protocol(H11Protocol):
         if made is not None and made.family == socket.AF_UNIX:
             pid, uid, _ = _UCRED.unpack(made.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size))
             self.client = (f"uid {uid} pid {pid}", 0)
+        self._watch()
+
+    def data_received(self, data: bytes) -> None:
+        """Read on."""
+        super().data_received(data)
+        self._watch()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """End a connection."""
+        super().connection_lost(exc)
+        for timer in (self._owed, self._unread):
+            if timer is not None:
+                timer.cancel()
+
+    def pause_writing(self) -> None:
+        """Wait for the caller to read, but not for ever: the answer is held in memory meanwhile."""
+        super().pause_writing()
+        self._unread = self.loop.call_later(ANSWER_S, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        """Go on: the caller reads."""
+        super().resume_writing()
+        if self._unread is not None:
+            self._unread.cancel()
+
+    def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - it says less than ours
+        """Answer what is no HTTP."""
+        self._refuse(HttpError(400, "invalid_request", "what was sent is not valid HTTP/1.1"))
+
+    def _watch(self) -> None:
+        """Let time run while the next word is the caller's; more bytes do not begin it anew."""
+        at_work = self.cycle is not None and not self.cycle.response_complete
+        if self._owed is not None and at_work:
+            self._owed.cancel()
+            self._owed = None
+        elif self._owed is None and not at_work and not self.transport.is_closing():
+            self._owed = self.loop.call_later(HEAD_S, self._give_up)
+
+    def _give_up(self) -> None:
+        began, _ = self.conn.trailing_data
+        if began and self.conn.our_state is h11.IDLE:
+            self._refuse(HttpError(408, "request_timeout", f"the request's head did not come within {HEAD_S:g} s"))
+        else:  # it asked nothing, so there is nothing to answer
+            self.timeout_keep_alive_handler()
+
+    def _refuse(self, error: HttpError) -> None:
+        """Answer a request that no application will see, and close the connection."""
+        if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):  # else an answer is out already
+            answer = error_response(error, new_request_id())
+            headers = [*answer.raw_headers, (b"connection", b"close")]
+            reason = STATUS_PHRASES[answer.status_code]
+            for event in (
+                h11.Response(status_code=answer.status_code, headers=headers, reason=reason),
+                h11.Data(data=bytes(answer.body)),
+                h11.EndOfMessage(),
+            ):
+                self.transport.write(self.conn.send(event) or b"")
+        self.transport.close()

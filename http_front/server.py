@@ -60,6 +60,7 @@ def serve(app: Starlette, listening: Sequence[socket.socket], notifier: Notifier
     config = uvicorn.Config(
         app,
         http=Protocol,
+        ws="none",  # whatever else is installed: nothing here speaks it, and a connection's limits would end there
         proxy_headers=False,  # who asks is who is connected, whatever a header says
         log_config=None,
         access_log=False,

@@ -1,13 +1,19 @@
 """Bodies are bounded one by one, all together, and in time."""
 
 import asyncio
+import contextlib
+import socket
 from collections.abc import Callable, Coroutine
+from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from openvino_reranker.client.errors import Overloaded, RerankError, TooLarge
+from openvino_reranker.http_front.app import ALL_BODIES_BYTES, BODY_BYTES
 from openvino_reranker.http_front.bodies import Bodies
 from openvino_reranker.http_front.errors import HttpError, error_response
+from openvino_reranker.tests.processes import Program
 from starlette.types import Message, Receive
 
 
@@ -85,3 +91,26 @@ def test_waiting_for_the_caller_to_hang_up_has_no_time_limit() -> None:
                     await receive()
 
     run(test)
+
+
+def test_uploads_that_stall_keep_others_out_for_a_short_time_only(runtime: Path) -> None:
+    question = {"query": "q", "documents": ["d"]}
+    with (
+        contextlib.ExitStack() as held,
+        Program("http", "--port", "0", OPENVINO_RERANKER_RUNTIME_DIR=str(runtime)) as it,
+    ):
+        port = int(it.wait_for_line("listening on").rsplit(" ", 1)[1])
+        stalled = []
+        for _ in range(ALL_BODIES_BYTES // BODY_BYTES):
+            made = held.enter_context(socket.create_connection(("127.0.0.1", port), timeout=30))
+            made.sendall(b"POST /rerank HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: %d\r\n\r\n" % BODY_BYTES)
+            made.sendall(b" " * (BODY_BYTES - 1))
+            stalled.append(made)
+        while (refused := httpx.post(f"http://127.0.0.1:{port}/rerank", json=question)).status_code == 503:
+            pass  # there is no broker; the last of the bodies is still under way to the front
+        assert refused.status_code == 429
+        assert refused.json()["error"]["type"] == "overloaded"
+        assert int(refused.headers["retry-after"]) >= 1
+        for made in stalled:
+            assert made.recv(100).startswith(b"HTTP/1.1 408 ")
+        assert httpx.post(f"http://127.0.0.1:{port}/rerank", json=question).status_code == 503
