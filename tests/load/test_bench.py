@@ -8,7 +8,7 @@ from itertools import islice
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from openvino_reranker.load.report import percentile
+from openvino_reranker.load.report import compare_requests, percentile
 from openvino_reranker.load.run import Group
 from openvino_reranker.load.texts import requests
 from openvino_reranker.tests.processes import Service, clean_environment, run_program
@@ -53,10 +53,15 @@ def test_a_lone_caller_is_compared_request_by_request(service: Service) -> None:
     assert done.returncode == 0, done.stderr
     report = json.loads(done.stdout)
     assert report["requests"] == 5
-    assert 0 < report["ceiling"]["request_p50_ms"] < report["groups"]["1x2"]["p99_ms"]
-    assert -20 < report["ceiling"]["added_p50_ms"] < 1000
+    assert report["ceiling"]["request_p50_ms"] > 0
+    assert "added_p50_ms" in report["ceiling"]  # any number, on a machine that others use too
     # Two rounds with a pair each to open connections, and five requests beside the engine alone.
     assert service.status().counters["pairs"] - before["pairs"] == 2 * (5 + 5) + 2
+
+
+def test_what_the_service_adds_is_the_median_difference() -> None:
+    took = [(10.0, 12.0), (20.0, 21.0), (5.0, 9.0), (30.0, 90.0), (7.0, 6.0)]
+    assert compare_requests(took) == {"request_p50_ms": 10.0, "added_p50_ms": 2.0}
 
 
 def test_over_http_it_prints_a_table(service: Service) -> None:
