@@ -27,6 +27,7 @@ from ..client.protocol import Status
 from ..client.ranking import Ranking
 from .bodies import Bodies
 from .errors import HttpError, error_response, json_response, new_request_id
+from .faults import Faults
 from .guard import Guard
 from .metrics import CONTENT_TYPE, exposition
 from .rerank_answer import rerank_answer
@@ -79,6 +80,7 @@ def make_app(
                 expose_headers=["retry-after", "x-request-id"],
             )
         )
+    middleware.append(Middleware(Faults))
     app = Starlette(
         routes=[
             Route("/healthz", front.healthz, methods=["GET"]),
@@ -87,7 +89,7 @@ def make_app(
             Route("/{path:path}", front.rerank, methods=["POST"]),
         ],
         middleware=middleware,
-        exception_handlers={HTTPException: _http_exception, Exception: _unexpected},
+        exception_handlers={HTTPException: _http_exception},
         lifespan=front.lifespan,
     )
     app.state.give_up = front.give_up
@@ -239,12 +241,3 @@ async def _http_exception(request: Request, error: Exception) -> Response:
     return error_response(
         HttpError(404, "not_found", f"nothing at {path}; rerank with POST /v1/rerank"), new_request_id()
     )
-
-
-async def _unexpected(_request: Request, error: Exception) -> Response:
-    request_id = new_request_id()
-    logger.error("%s failed", request_id, exc_info=error)
-    broken = HttpError(
-        500, "internal_error", f"something broke in the HTTP front; its log says more under {request_id}"
-    )
-    return error_response(broken, request_id)

@@ -22,16 +22,17 @@ class Bodies:
     """
 
     def __init__(self, one_bytes: int, all_bytes: int, seconds: float) -> None:
-        self.one_bytes = one_bytes
+        self._one_bytes = one_bytes
         self._all_bytes = all_bytes
         self._seconds = seconds
         self._held = 0
 
     @contextlib.contextmanager
-    def reading(self, receive: Receive) -> Iterator[Receive]:
+    def reading(self, receive: Receive, announced: str = "") -> Iterator[Receive]:
         """Return ``receive`` for one request, held to the bounds.
 
-        It raises ``TooLarge``, ``Overloaded``, or ``HttpError`` with 408.
+        It raises ``TooLarge``, ``Overloaded``, or ``HttpError`` with 408; and ``TooLarge`` before anything is
+        read where ``announced``, the request's ``Content-Length``, is over the bound.
         """
         until = asyncio.get_running_loop().time() + self._seconds
         seen = 0
@@ -41,6 +42,8 @@ class Bodies:
             nonlocal seen, complete
             if complete:  # what is still to come is that the caller hangs up
                 return await receive()
+            if announced.isdecimal() and int(announced) > self._one_bytes:
+                raise TooLarge(f"the body has {announced} bytes; the limit is {self._one_bytes}")
             try:
                 async with asyncio.timeout_at(until):
                     message = await receive()
@@ -54,8 +57,8 @@ class Bodies:
             size = len(message.get("body", b""))
             seen += size
             self._held += size
-            if seen > self.one_bytes:
-                raise TooLarge(f"the body has more than {self.one_bytes} bytes")
+            if seen > self._one_bytes:
+                raise TooLarge(f"the body has more than {self._one_bytes} bytes")
             if self._held > self._all_bytes:
                 raise Overloaded(
                     f"too many large requests at once: their bodies have over {self._all_bytes} bytes", 1000

@@ -10,7 +10,6 @@ from urllib.parse import urlsplit
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from ..client.errors import TooLarge
 from .bodies import Bodies
 from .errors import HttpError, error_response, new_request_id
 
@@ -34,16 +33,17 @@ class Guard:
         self._bodies = bodies
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on, or answer it with 400, 403 or 413."""
+        """Pass the request on, or answer it with 403."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        headers = Headers(scope=scope)
         try:
-            self._check(Headers(scope=scope), on_unix_socket=scope.get("server") is None or scope["server"][1] is None)
-        except (HttpError, TooLarge) as error:
+            self._check(headers, on_unix_socket=scope.get("server") is None or scope["server"][1] is None)
+        except HttpError as error:
             await error_response(error, new_request_id())(scope, receive, send)
             return
-        with self._bodies.reading(receive) as counted:
+        with self._bodies.reading(receive, headers.get("content-length", "")) as counted:
             await self._app(scope, counted, send)
 
     def _check(self, headers: Headers, *, on_unix_socket: bool) -> None:
@@ -57,9 +57,6 @@ class Guard:
             raise HttpError(
                 403, "forbidden_origin", f"pages of {origin!r} may not ask; allow it with --allow-origin if it is yours"
             )
-        length = headers.get("content-length", "0")
-        if length.isdecimal() and int(length) > self._bodies.one_bytes:
-            raise TooLarge(f"the body has {length} bytes; the limit is {self._bodies.one_bytes}")
 
 
 def _host_name(header: str) -> str:

@@ -1,0 +1,44 @@
+"""What no code here foresaw, answered like any other error."""
+
+import logging
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from .errors import HttpError, error_response, new_request_id
+
+logger = logging.getLogger("openvino_reranker.http")
+
+
+class Faults:
+    """ASGI middleware that answers an unforeseen exception with 500 and logs it once.
+
+    starlette's own answers it outside of the middleware, where a web page could not read it, and raises it
+    again, so that uvicorn logs the same traceback once more.
+
+    Args:
+        app: What may fail.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on."""
+        begun = False
+
+        async def watched(message: Message) -> None:
+            nonlocal begun
+            begun = True
+            await send(message)
+
+        try:
+            await self._app(scope, receive, watched)
+        except Exception as error:
+            if begun or scope["type"] != "http":
+                raise  # too late for another answer: uvicorn cuts the connection
+            request_id = new_request_id()
+            logger.error("%s failed", request_id, exc_info=error)
+            broken = HttpError(
+                500, "internal_error", f"something broke in the HTTP front; its log says more under {request_id}"
+            )
+            await error_response(broken, request_id)(scope, receive, send)
