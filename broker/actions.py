@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from ..client.protocol import BrokerMessage, BrokerToWorker
+from ..protocol.messages import BrokerMessage, BrokerToWorker
 
 
 @dataclass(frozen=True, slots=True)

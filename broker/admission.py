@@ -2,9 +2,9 @@
 
 from collections import Counter
 
-from ..client.errors import InvalidRequest, Overloaded, RerankError, TooLarge
-from ..client.limits import Limits
-from ..client.protocol import Rerank
+from ..protocol.errors import InvalidRequest, Overloaded, RerankError, TooLarge
+from ..protocol.limits import Limits
+from ..protocol.messages import Rerank
 
 
 def flaw(message: Rerank, limits: Limits) -> InvalidRequest | None:

@@ -19,9 +19,9 @@ from typing import Literal
 
 import msgspec
 
-from ..client.errors import Failed, RerankError, Unavailable, error_from_code
-from ..client.limits import DEFAULT_LIMITS, Limits
-from ..client.protocol import (
+from ..protocol.errors import Failed, RerankError, Unavailable, error_from_code
+from ..protocol.limits import DEFAULT_LIMITS, Limits
+from ..protocol.messages import (
     BatchFailed,
     BatchResult,
     BrokerMessage,
@@ -47,11 +47,11 @@ from ..client.protocol import (
     WorkerWelcome,
 )
 from .actions import Action, Note, ToClient, ToWorker
+from .circuit_breaker import Losses
 from .counters import Counters
-from .desk import Desk, Peer
-from .losses import Losses
-from .pace import SPECIAL_TOKENS, Pace
-from .worker_link import InFlight, WorkerLink
+from .request_lifecycle import Desk, Peer
+from .throughput import SPECIAL_TOKENS, Pace
+from .worker_session import InFlight, WorkerLink
 
 #: The device time a batch should take, ms.
 DEFAULT_BATCH_MS = 100.0

@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 
-from ..client.protocol import BatchResult
-from .busy_time import BusyTime
+from ..protocol.messages import BatchResult
+from .busy_union import BusyTime
 from .request import Entry
 
 

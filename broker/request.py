@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from ..client.protocol import BatchResult, Served, Timings
-from .busy_time import BusyTime
+from ..protocol.messages import BatchResult, Served, Timings
+from .busy_union import BusyTime
 
 
 @dataclass(slots=True, eq=False)

@@ -7,8 +7,8 @@ from pathlib import Path
 import zmq
 from zmq.utils.monitor import recv_monitor_message
 
-from ..client.limits import MAX_FRAME_BYTES
-from ..client.protocol import Message, encode
+from ..protocol.limits import MAX_FRAME_BYTES
+from ..protocol.messages import Message, encode
 from .listener import adopt
 
 logger = logging.getLogger("openvino_reranker.broker")

@@ -11,25 +11,17 @@ from pathlib import Path
 import zmq
 
 from .. import __version__
-from ..client.errors import InvalidRequest
-from ..client.limits import DEFAULT_LIMITS, Limits
-from ..client.protocol import (
-    Batch,
-    Message,
-    Refusal,
-    Rerank,
-    Scores,
-    decode_from_client,
-    decode_from_worker,
-)
-from ..client.sockets import REQUESTS_SOCKET, WORKERS_SOCKET
 from ..daemon.heartbeat import Heartbeat
 from ..daemon.notify import Notifier
 from ..daemon.stop_signal import StopSignal
+from ..protocol.errors import InvalidRequest
+from ..protocol.limits import DEFAULT_LIMITS, Limits
+from ..protocol.messages import Batch, Message, Refusal, Rerank, Scores, decode_from_client, decode_from_worker
+from ..protocol.socket_paths import REQUESTS_SOCKET, WORKERS_SOCKET
 from .actions import Action, Note, ToClient, ToWorker
 from .core import DEFAULT_BATCH_MS, Broker
-from .desk import Peer
 from .listener import listen, make_folder
+from .request_lifecycle import Peer
 from .router import Router
 
 logger = logging.getLogger("openvino_reranker.broker")

@@ -6,10 +6,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from ..client.errors import RerankError
-from ..load.report import compare, compare_requests, rss_mb, summarise, table
-from ..load.run import Group, Seen, run_load
-from ..load.target import Caller, Target
+from ..bench.report import compare, compare_requests, rss_mb, summarise, table
+from ..bench.run import Group, Seen, run_load
+from ..bench.target import Caller, Target
+from ..protocol.errors import RerankError
 from .components import find_model
 from .settings import Settings
 
@@ -101,7 +101,7 @@ def _bench(
 
 
 def _open_ceiling(worker: dict[str, Any], settings: Settings) -> Any:
-    from ..load.ceiling import Ceiling
+    from ..bench.ceiling import Ceiling
     from ..npu_worker.errors import WorkerError
     from ..npu_worker.model.errors import ModelError
     from ..npu_worker.model.store import load

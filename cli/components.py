@@ -8,8 +8,8 @@ from pathlib import Path
 
 from ..daemon.activation import UNIX, UNIX_OR_TCP, WrongDescriptor, adopt_sockets, check_listening, only_one
 from ..daemon.notify import Notifier
-from ..npu_worker.npu_settings import NpuSettings
-from ..npu_worker.plugin_options import read_options
+from ..npu_worker.npu.plugin_options import read_options
+from ..npu_worker.npu.settings import NpuSettings
 from .addresses import names_of
 from .settings import Settings
 

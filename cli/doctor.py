@@ -27,32 +27,32 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
     # These need the extra [worker] and a second to load.
     import openvino as ov
 
-    from ..npu_worker import diagnosis
+    from ..npu_worker.doctor.findings import as_json, as_text, problem, soften, worst
+    from ..npu_worker.doctor.kernel import check_machine
+    from ..npu_worker.doctor.npu_benchmark import try_npu
+    from ..npu_worker.doctor.openvino_stack import check_openvino
+    from ..npu_worker.doctor.service import check_cache, check_model, check_sockets
     from ..npu_worker.errors import WorkerError
     from ..npu_worker.lock import DeviceLock
-    from ..npu_worker.machine_checks import check_machine
-    from ..npu_worker.npu_platform import Platform
-    from ..npu_worker.npu_trial import try_npu
-    from ..npu_worker.openvino_checks import check_openvino
-    from ..npu_worker.service_checks import check_cache, check_model, check_sockets
+    from ..npu_worker.npu.platform import Platform
 
     npu = npu_settings(settings)
     report = arguments.report or Path(time.strftime("openvino-reranker-npu-%Y%m%d-%H%M%S.json"))
     findings = check_machine() + check_openvino(ov.Core(), ov.get_version())
     if settings.device != "NPU" and not arguments.npu:
-        findings = diagnosis.soften(findings)
+        findings = soften(findings)
     folder = None
     try:
         folder = find_model(settings)
         findings.append(check_model(folder))
     except WorkerError as error:
-        findings.append(diagnosis.problem("model", str(error), "openvino-reranker pull"))
+        findings.append(problem("model", str(error), "openvino-reranker pull"))
     findings.append(check_cache(settings.cache, npu.cache))
     findings += check_sockets(settings.requests_socket.parent)
     if not arguments.json:
-        print(diagnosis.as_text(findings), flush=True)
+        print(as_text(findings), flush=True)
 
-    status = 1 if diagnosis.worst(findings) == "problem" else 0
+    status = 1 if worst(findings) == "problem" else 0
     more: dict[str, Any] = {}
     if arguments.npu and folder is not None:
         try:
@@ -70,10 +70,10 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
             status = error.status if isinstance(error, WorkerError) else WorkerError.status
             more["failed"] = str(error) if known else "".join(traceback.format_exception(error))
             print(f"openvino-reranker: {error}", file=sys.stderr)
-        report.write_text(diagnosis.as_json(findings, more) + "\n", encoding="utf-8")
+        report.write_text(as_json(findings, more) + "\n", encoding="utf-8")
         print(f"wrote {report}: please send it to us, working or not", file=sys.stderr)
     if arguments.json:
-        print(diagnosis.as_json(findings, more))
+        print(as_json(findings, more))
     return status
 
 

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 
 from .. import __version__
 from ..daemon.logs import start_logging
-from . import bench, components, doctor, pull, rerank, smoke, status, units
+from . import bench, components, doctor, pull, rerank, smoke, status
+from .install import units
 from .settings import SettingError, Settings, add_settings, read_settings
 
 _DESCRIPTION = """A local rerank service for RAG: one process owns the NPU (or the CPU), every program asks it.

@@ -7,10 +7,10 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TextIO
 
-from ..client.documents import Document
-from ..client.errors import InvalidRequest, RerankError
+from ..client.encoding import Document
 from ..client.ranking import Ranking
 from ..client.sync import Reranker
+from ..protocol.errors import InvalidRequest, RerankError
 from .settings import Settings
 
 EXAMPLES = """examples:

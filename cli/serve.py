@@ -15,13 +15,13 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 
-from ..client.errors import RerankError
-from ..client.sockets import REQUESTS_SOCKET
 from ..client.sync import Reranker
 from ..daemon.notify import Notifier
 from ..daemon.stop_signal import StopSignal
 from ..http_front.server import PortTaken, bind
 from ..npu_worker.errors import PERMANENT
+from ..protocol.errors import RerankError
+from ..protocol.socket_paths import REQUESTS_SOCKET
 from .addresses import url_of
 from .settings import Settings, as_environment
 

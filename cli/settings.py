@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..client.sockets import find_requests_socket, runtime_dir
-from ..npu_worker.bucket_plan import DEFAULT_BUCKETS
 from ..npu_worker.model.cache_root import cache_root
-from ..npu_worker.npu_settings import COMPILE_LIMIT_S, PROOF_BATCHES
-from ..npu_worker.plugin_options import read_options
+from ..npu_worker.npu.bucket_plan import DEFAULT_BUCKETS
+from ..npu_worker.npu.plugin_options import read_options
+from ..npu_worker.npu.settings import COMPILE_LIMIT_S, PROOF_BATCHES
+from ..protocol.socket_paths import find_requests_socket, runtime_dir
 
 
 class SettingError(Exception):

@@ -8,12 +8,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..client.errors import RerankError, Unavailable
+from ..bench.target import fetch, is_loopback
 from ..client.sync import Reranker
-from ..load.target import fetch, is_loopback
-from ..npu_worker.accel import SYSFS
-from ..npu_worker.busy_time import BusyTime
 from ..npu_worker.errors import WorkerError
+from ..npu_worker.npu.busy_counter import BusyTime
+from ..npu_worker.npu.sysfs import SYSFS
+from ..protocol.errors import RerankError, Unavailable
 from .settings import Settings
 
 

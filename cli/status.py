@@ -8,9 +8,9 @@ from typing import Any
 
 import msgspec
 
-from ..client.errors import RerankError
-from ..client.protocol import Status
 from ..client.sync import Reranker
+from ..protocol.errors import RerankError
+from ..protocol.messages import Status
 from .settings import Settings
 
 

@@ -1,7 +1,6 @@
 """The client: ask the local rerank service from Python. Needs pyzmq and msgspec, nothing else."""
 
-from .aio import AsyncReranker
-from .errors import (
+from ..protocol.errors import (
     DeadlineExceeded,
     Failed,
     InvalidRequest,
@@ -12,6 +11,7 @@ from .errors import (
     Unavailable,
     WrongVersion,
 )
+from .aio import AsyncReranker
 from .fallback import KeptOrReranked, rerank_or_keep_order
 from .ranking import Hit, Ranking
 from .sync import Reranker

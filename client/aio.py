@@ -7,12 +7,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import TypeVar
 
-from .documents import Document, encode_documents, encode_query
-from .errors import DeadlineExceeded, Unavailable
-from .lease import Lease
-from .protocol import RequestClass, Status
+from ..protocol.errors import DeadlineExceeded, Unavailable
+from ..protocol.messages import RequestClass, Status
+from ..protocol.socket_paths import find_requests_socket
+from .encoding import Document, encode_documents, encode_query
 from .ranking import Ranking, rank
-from .sockets import find_requests_socket
+from .shared_connection import Lease
 from .sync import GRACE_S, NO_WORD, check_top_k, deadline_ms
 
 _Answer = TypeVar("_Answer")

@@ -19,10 +19,8 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import cast
 
-from .errors import InvalidRequest, RerankError, Unavailable, WrongVersion
-from .link import Link
-from .pending import PendingTable
-from .protocol import (
+from ..protocol.errors import InvalidRequest, RerankError, Unavailable, WrongVersion
+from ..protocol.messages import (
     Cancel,
     GetStatus,
     Hello,
@@ -34,7 +32,9 @@ from .protocol import (
     decode_from_broker,
     encode,
 )
-from .sockets import check_listening, check_socket
+from ..protocol.socket_paths import check_listening, check_socket
+from .broker_socket import Link
+from .pending import PendingTable
 
 logger = logging.getLogger(__name__)
 

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic, TypeVar
 
-from .documents import Document
-from .errors import RerankError
+from ..protocol.errors import RerankError
+from ..protocol.socket_paths import find_requests_socket
+from .encoding import Document
 from .ranking import Ranking
-from .sockets import find_requests_socket
 from .sync import GRACE_S, Reranker
 
 #: How much of the time is kept for the service's own word that the rest of it was not enough.

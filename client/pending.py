@@ -8,8 +8,8 @@ from collections.abc import Iterable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 
-from .errors import RerankError, error_from_code
-from .protocol import BrokerMessage, GetStatus, Refusal, Rerank, Scores, Status, Welcome
+from ..protocol.errors import RerankError, error_from_code
+from ..protocol.messages import BrokerMessage, GetStatus, Refusal, Rerank, Scores, Status, Welcome
 
 Request = Rerank | GetStatus
 Answer = Scores | Status

@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from .protocol import Scores, Served, Timings
+from ..protocol.messages import Scores, Served, Timings
 
 
 @dataclass(frozen=True, slots=True)

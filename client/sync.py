@@ -9,13 +9,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import TypeVar
 
-from .documents import Document, encode_documents, encode_query
-from .errors import DeadlineExceeded, InvalidRequest, Unavailable
-from .lease import Lease
-from .limits import DEFAULT_LIMITS
-from .protocol import RequestClass, Status
+from ..protocol.errors import DeadlineExceeded, InvalidRequest, Unavailable
+from ..protocol.limits import DEFAULT_LIMITS
+from ..protocol.messages import RequestClass, Status
+from ..protocol.socket_paths import find_requests_socket
+from .encoding import Document, encode_documents, encode_query
 from .ranking import Ranking, rank
-from .sockets import find_requests_socket
+from .shared_connection import Lease
 
 _Answer = TypeVar("_Answer")
 

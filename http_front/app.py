@@ -21,17 +21,17 @@ from starlette.routing import Route
 
 from .. import __version__
 from ..client.aio import AsyncReranker
-from ..client.errors import RerankError, Unavailable
-from ..client.limits import DEFAULT_LIMITS
-from ..client.protocol import Status
 from ..client.ranking import Ranking
-from .bodies import Bodies
+from ..protocol.errors import RerankError, Unavailable
+from ..protocol.limits import DEFAULT_LIMITS
+from ..protocol.messages import Status
+from .body_limits import Bodies
 from .errors import HttpError, error_response, json_response, new_request_id
-from .faults import Faults
-from .guard import Guard
+from .host_check import Guard
 from .metrics import CONTENT_TYPE, exposition
 from .rerank_answer import rerank_answer
 from .rerank_body import RerankBody, read_rerank_body
+from .unhandled_errors import Faults
 
 logger = logging.getLogger("openvino_reranker.http")
 

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 from starlette.responses import Response
 
-from ..client.errors import RerankError
+from ..protocol.errors import RerankError
 
 
 class HttpError(RerankError):

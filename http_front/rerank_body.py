@@ -6,9 +6,9 @@ from typing import Any
 
 import msgspec
 
-from ..client.documents import encode_documents, encode_query
-from ..client.errors import InvalidRequest
-from ..client.limits import Limits
+from ..client.encoding import encode_documents, encode_query
+from ..protocol.errors import InvalidRequest
+from ..protocol.limits import Limits
 
 
 @dataclass(frozen=True, slots=True)

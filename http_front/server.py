@@ -14,7 +14,7 @@ from starlette.applications import Starlette
 
 from ..daemon.heartbeat import Heartbeat
 from ..daemon.notify import Notifier
-from .protocol import Protocol
+from .connection_timeouts import Protocol
 
 logger = logging.getLogger("openvino_reranker.http")
 

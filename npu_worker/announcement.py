@@ -6,7 +6,7 @@ from types import TracebackType
 
 import zmq
 
-from ..client.protocol import WorkerStarting, encode
+from ..protocol.messages import WorkerStarting, encode
 
 
 class Announcement:

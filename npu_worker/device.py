@@ -14,14 +14,14 @@ import numpy as np
 import openvino as ov
 from numpy.typing import NDArray
 
-from ..client.protocol import Bucket
+from ..protocol.messages import Bucket
 from .errors import DeviceUnavailable, ModelUnusable
 from .packing import Run, pack
 from .tokenization import Row
 
 if TYPE_CHECKING:
     from .job import Job
-    from .witness import Witness
+    from .npu.busy_monitor import Witness
 
 #: Called in a thread of OpenVINO's when a run has finished; must not block.
 Wake = Callable[[], None]

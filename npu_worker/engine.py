@@ -7,16 +7,16 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..client.protocol import Batch, BatchFailed, BatchResult
-from .bucket_loader import Say
+from ..protocol.messages import Batch, BatchFailed, BatchResult
 from .device import Device, DynamicDevice
 from .errors import DeviceLost, ModelUnusable
 from .job import Job
 from .model.errors import ModelError
 from .model.store import ReadyModel, load
-from .npu_platform import Platform
-from .npu_settings import NpuSettings
-from .npu_start import start_npu
+from .npu.bucket_loader import Say
+from .npu.platform import Platform
+from .npu.settings import NpuSettings
+from .npu.start import start_npu
 from .pipeline import Pipeline
 from .tokenization import PairTokenizer
 

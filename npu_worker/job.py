@@ -1,6 +1,6 @@
 """A batch the worker pulled: its pairs encoded, cut into runs, and put together again."""
 
-from ..client.protocol import Batch, BatchFailed, BatchResult, PairError
+from ..protocol.messages import Batch, BatchFailed, BatchResult, PairError
 from .device import Device, Finished
 from .packing import Run
 from .tokenization import PairTokenizer, QueryTooLong, Row

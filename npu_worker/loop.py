@@ -10,9 +10,12 @@ from pathlib import Path
 import msgspec
 import zmq
 
-from ..client.errors import InvalidRequest
-from ..client.limits import MAX_FRAME_BYTES
-from ..client.protocol import (
+from ..daemon.heartbeat import Heartbeat
+from ..daemon.notify import Notifier
+from ..daemon.stop_signal import StopSignal
+from ..protocol.errors import InvalidRequest
+from ..protocol.limits import MAX_FRAME_BYTES
+from ..protocol.messages import (
     Batch,
     BatchResult,
     BrokerToWorker,
@@ -28,9 +31,6 @@ from ..client.protocol import (
     decode_for_worker,
     encode,
 )
-from ..daemon.heartbeat import Heartbeat
-from ..daemon.notify import Notifier
-from ..daemon.stop_signal import StopSignal
 from .device import Device
 from .errors import WorkerError
 from .job import Job

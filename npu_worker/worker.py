@@ -6,17 +6,17 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from ..client.sockets import WORKERS_SOCKET
 from ..daemon.notify import Notifier
+from ..protocol.socket_paths import WORKERS_SOCKET
 from .announcement import Announcement
 from .engine import Engine
 from .errors import DeviceLost, LostRepeatedly
 from .lock import DeviceLock
 from .loop import Dismissal, WorkerLoop
-from .losses import MOST_LOSSES, WINDOW_S, Losses
-from .npu_errors import RELOAD
-from .npu_platform import Platform
-from .npu_settings import NpuSettings
+from .npu.circuit_breaker import MOST_LOSSES, WINDOW_S, Losses
+from .npu.error_messages import RELOAD
+from .npu.platform import Platform
+from .npu.settings import NpuSettings
 
 logger = logging.getLogger("openvino_reranker.worker")
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from openvino_reranker.npu_worker.model.pull import pull
 from openvino_reranker.npu_worker.model.store import ReadyModel
+from openvino_reranker.tests.npu_worker.npu.sysfs_tree import SysfsTree
 from openvino_reranker.tests.processes import ROOT, RuntimeFolder, Service
 
 
@@ -29,3 +30,11 @@ def runtime() -> Iterator[Path]:
     """A runtime folder of the test's own."""
     with RuntimeFolder() as path:
         yield path
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Iterator[SysfsTree]:
+    """The kernel's view of a machine with an NPU, made of files."""
+    tree = SysfsTree(tmp_path / "machine")
+    yield tree
+    tree.freeze()

@@ -15,7 +15,7 @@ from typing import Any
 
 import httpx
 from openvino_reranker.client import Reranker, Unavailable
-from openvino_reranker.client.protocol import Status
+from openvino_reranker.protocol.messages import Status
 
 ROOT = Path(__file__).parents[1]
 

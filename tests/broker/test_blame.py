@@ -1,9 +1,9 @@
 """Whose fault a lost pair is: what has been lost alone has failed only if it may have been the cause."""
 
 import pytest
-from openvino_reranker.broker.worker_link import WAITS_S
-from openvino_reranker.client.protocol import Batch, BatchFailed, Progress, WorkerBye
-from openvino_reranker.tests.broker.bench import Bench, logit
+from openvino_reranker.broker.worker_session import WAITS_S
+from openvino_reranker.protocol.messages import Batch, BatchFailed, Progress, WorkerBye
+from openvino_reranker.tests.broker.harness import Bench, logit
 
 
 def one_alone(bench: Bench) -> Batch:

@@ -1,11 +1,11 @@
 """What the broker promises, event by event. No socket, no clock."""
 
-from openvino_reranker.broker.desk import Peer
-from openvino_reranker.broker.losses import REFUSE_S
-from openvino_reranker.broker.worker_link import SILENCE_S, STALL_S
-from openvino_reranker.client.errors import InvalidRequest
-from openvino_reranker.client.limits import Limits
-from openvino_reranker.client.protocol import (
+from openvino_reranker.broker.circuit_breaker import REFUSE_S
+from openvino_reranker.broker.request_lifecycle import Peer
+from openvino_reranker.broker.worker_session import SILENCE_S, STALL_S
+from openvino_reranker.protocol.errors import InvalidRequest
+from openvino_reranker.protocol.limits import Limits
+from openvino_reranker.protocol.messages import (
     BatchFailed,
     Cancel,
     Dismissed,
@@ -22,7 +22,7 @@ from openvino_reranker.client.protocol import (
     WorkerStarting,
     WorkerState,
 )
-from openvino_reranker.tests.broker.bench import Bench, logit
+from openvino_reranker.tests.broker.harness import Bench, logit
 
 
 def test_a_request_is_answered_with_a_logit_per_document_in_order() -> None:
@@ -471,7 +471,7 @@ def test_only_the_brokers_own_user_may_speak_for_others() -> None:
     stranger = Peer(b"stranger", "1001:5", trusted=False)
     bench.ask(b"1", [b"a"], peer=b"front", caller="one")
     bench.ask(b"2", [b"b"], peer=b"front", caller="two")
-    from openvino_reranker.client.protocol import Rerank
+    from openvino_reranker.protocol.messages import Rerank
 
     for request_id in (b"3", b"4"):
         message = Rerank(request_id, b"query", [request_id], caller=request_id.decode())

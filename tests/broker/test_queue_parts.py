@@ -3,13 +3,13 @@
 from hypothesis import given
 from hypothesis import strategies as st
 from openvino_reranker.broker.admission import Admission
-from openvino_reranker.broker.pace import Pace
+from openvino_reranker.broker.batch_budget import Room
+from openvino_reranker.broker.fair_queue import ADVANCE, QUANTUM, Turns
+from openvino_reranker.broker.pair_queue import Waiting
 from openvino_reranker.broker.request import Request
-from openvino_reranker.broker.room import Room
-from openvino_reranker.broker.turns import ADVANCE, QUANTUM, Turns
-from openvino_reranker.broker.waiting import Waiting
-from openvino_reranker.client.limits import Limits
-from openvino_reranker.client.protocol import Bucket
+from openvino_reranker.broker.throughput import Pace
+from openvino_reranker.protocol.limits import Limits
+from openvino_reranker.protocol.messages import Bucket
 
 lengths = st.lists(st.integers(4, 512), min_size=1, max_size=40)
 

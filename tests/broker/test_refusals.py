@@ -3,8 +3,8 @@
 import gc
 import tracemalloc
 
-from openvino_reranker.client.limits import Limits
-from openvino_reranker.tests.broker.bench import Bench
+from openvino_reranker.protocol.limits import Limits
+from openvino_reranker.tests.broker.harness import Bench
 
 
 def test_a_refused_request_leaves_nothing_behind() -> None:

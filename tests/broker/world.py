@@ -13,12 +13,12 @@ from itertools import count
 
 from openvino_reranker.broker.actions import Action, ToClient, ToWorker
 from openvino_reranker.broker.core import Broker
-from openvino_reranker.broker.desk import Peer
-from openvino_reranker.broker.turns import ADVANCE, QUANTUM
-from openvino_reranker.broker.waiting import BULK_EVERY
-from openvino_reranker.broker.worker_link import InFlight
-from openvino_reranker.client.limits import Limits
-from openvino_reranker.client.protocol import (
+from openvino_reranker.broker.fair_queue import ADVANCE, QUANTUM
+from openvino_reranker.broker.pair_queue import BULK_EVERY
+from openvino_reranker.broker.request_lifecycle import Peer
+from openvino_reranker.broker.worker_session import InFlight
+from openvino_reranker.protocol.limits import Limits
+from openvino_reranker.protocol.messages import (
     Batch,
     BatchFailed,
     BatchResult,

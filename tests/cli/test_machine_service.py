@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 from openvino_reranker.cli.main import main
-from openvino_reranker.client import sockets
 from openvino_reranker.npu_worker.model.pull import pull
 from openvino_reranker.npu_worker.model.store import ReadyModel
-from openvino_reranker.tests.model import tiny_bert
+from openvino_reranker.protocol import socket_paths
+from openvino_reranker.tests.npu_worker.model import tiny_bert
 from openvino_reranker.tests.processes import RuntimeFolder, Service, run_program
 
 
@@ -23,7 +23,7 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
             monkeypatch.delenv(variable, raising=False)
         monkeypatch.setenv("XDG_RUNTIME_DIR", str(own))
         monkeypatch.setenv("PYTHONSAFEPATH", "1")  # as bench itself does, which is not to last
-        monkeypatch.setattr(sockets, "SYSTEM_RUNTIME_DIR", folder)
+        monkeypatch.setattr(socket_paths, "SYSTEM_RUNTIME_DIR", folder)
         yield folder
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 from types import TracebackType
 
 import zmq
-from openvino_reranker.client.protocol import ClientMessage, Message, decode_from_client, encode
+from openvino_reranker.protocol.messages import ClientMessage, Message, decode_from_client, encode
 
 
 class FakeBroker:

@@ -25,7 +25,7 @@ from openvino_reranker.client import (
     rerank_or_keep_order,
 )
 from openvino_reranker.client.connection import Connection
-from openvino_reranker.client.documents import Document
+from openvino_reranker.client.encoding import Document
 from openvino_reranker.tests.processes import Program, Service, clean_environment
 
 DOCUMENTS: list[Document] = [

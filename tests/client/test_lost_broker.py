@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from openvino_reranker.client import AsyncReranker, DeadlineExceeded, Reranker, Unavailable, rerank_or_keep_order
 from openvino_reranker.client.connection import Connection
-from openvino_reranker.client.protocol import GetStatus, Hello, Rerank
+from openvino_reranker.protocol.messages import GetStatus, Hello, Rerank
 from openvino_reranker.tests.client.fake_broker import FakeBroker
 from openvino_reranker.tests.processes import Program
 from openvino_reranker.tests.systemd.manager import start_with_sockets, unix_listener

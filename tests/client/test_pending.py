@@ -2,7 +2,7 @@
 
 from openvino_reranker.client import Unavailable
 from openvino_reranker.client.pending import PendingTable
-from openvino_reranker.client.protocol import GetStatus
+from openvino_reranker.protocol.messages import GetStatus
 
 
 def test_only_what_was_sent_is_asked_again_and_only_once() -> None:

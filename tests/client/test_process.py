@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from openvino_reranker.client import AsyncReranker, InvalidRequest, Reranker, rerank_or_keep_order
-from openvino_reranker.client.documents import Document
+from openvino_reranker.client.encoding import Document
 from openvino_reranker.tests.processes import Service, clean_environment
 from openvino_reranker.tests.systemd.manager import unix_listener
 

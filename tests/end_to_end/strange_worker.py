@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from openvino_reranker.client.protocol import Batch
 from openvino_reranker.npu_worker import job, loop
 from openvino_reranker.npu_worker.device import Finished
 from openvino_reranker.npu_worker.engine import Engine
 from openvino_reranker.npu_worker.tokenization import PairTokenizer
+from openvino_reranker.protocol.messages import Batch
 
 
 def main(runtime: Path, model: Path, fault: str) -> None:

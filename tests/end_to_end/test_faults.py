@@ -16,10 +16,10 @@ from pathlib import Path
 import httpx
 import pytest
 import zmq
-from openvino_reranker.broker.worker_link import SILENCE_S, STALL_S
+from openvino_reranker.broker.worker_session import SILENCE_S, STALL_S
 from openvino_reranker.client import Failed, Ranking, Reranker, Unavailable
-from openvino_reranker.client.protocol import MAGIC, Rerank, encode
 from openvino_reranker.npu_worker.model.store import ReadyModel
+from openvino_reranker.protocol.messages import MAGIC, Rerank, encode
 from openvino_reranker.tests.processes import ROOT, Program, Service, clean_environment
 
 QUESTION = "How many people live in Berlin?"

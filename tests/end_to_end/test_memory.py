@@ -9,10 +9,10 @@ from pathlib import Path
 
 import httpx
 import pytest
+from openvino_reranker.bench.report import rss_mb
 from openvino_reranker.client import DeadlineExceeded, Reranker
-from openvino_reranker.load.report import rss_mb
 from openvino_reranker.npu_worker.model.pull import pull
-from openvino_reranker.tests.model.tiny_bert import write_folder
+from openvino_reranker.tests.npu_worker.model.tiny_bert import write_folder
 from openvino_reranker.tests.processes import Service
 
 #: 6,000 requests are one every 0.6 s for an hour.

@@ -9,10 +9,10 @@ from typing import Any
 
 import httpx
 import pytest
-from openvino_reranker.client.errors import Overloaded, RerankError, TooLarge
 from openvino_reranker.http_front.app import ALL_BODIES_BYTES, BODY_BYTES
-from openvino_reranker.http_front.bodies import Bodies
+from openvino_reranker.http_front.body_limits import Bodies
 from openvino_reranker.http_front.errors import HttpError, error_response
+from openvino_reranker.protocol.errors import Overloaded, RerankError, TooLarge
 from openvino_reranker.tests.processes import Program
 from starlette.types import Message, Receive
 

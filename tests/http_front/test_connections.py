@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 import uvicorn
-from openvino_reranker.http_front import protocol
-from openvino_reranker.http_front.protocol import Protocol
+from openvino_reranker.http_front import connection_timeouts
+from openvino_reranker.http_front.connection_timeouts import Protocol
 from starlette.types import Receive, Scope, Send
 from uvicorn.server import ServerState
 
@@ -58,8 +58,8 @@ def error_of(answer: bytes) -> dict[str, Any]:
 
 @pytest.fixture
 def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(protocol, "HEAD_S", 0.2)
-    monkeypatch.setattr(protocol, "ANSWER_S", 0.2)
+    monkeypatch.setattr(connection_timeouts, "HEAD_S", 0.2)
+    monkeypatch.setattr(connection_timeouts, "ANSWER_S", 0.2)
 
 
 @pytest.mark.usefixtures("hurried")

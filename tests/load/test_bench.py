@@ -8,9 +8,9 @@ from itertools import islice
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from openvino_reranker.load.report import compare_requests, percentile
-from openvino_reranker.load.run import Group
-from openvino_reranker.load.texts import requests
+from openvino_reranker.bench.report import compare_requests, percentile
+from openvino_reranker.bench.run import Group
+from openvino_reranker.bench.texts import requests
 from openvino_reranker.tests.processes import Service, clean_environment, run_program
 
 

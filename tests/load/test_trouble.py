@@ -9,8 +9,8 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
-from openvino_reranker.load.run import Group, Seen, run_load
-from openvino_reranker.load.target import Target
+from openvino_reranker.bench.run import Group, Seen, run_load
+from openvino_reranker.bench.target import Target
 from openvino_reranker.tests.processes import Service, run_program
 
 STATUS = {

@@ -6,12 +6,12 @@ from typing import cast
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
-from openvino_reranker.client.protocol import Batch, BatchResult
 from openvino_reranker.npu_worker.device import Finished
 from openvino_reranker.npu_worker.job import Job
 from openvino_reranker.npu_worker.packing import Run
 from openvino_reranker.npu_worker.pipeline import LEAD_MS, MOST_JOBS, MOST_WAITING_JOBS, SHAPE_WAIT_S, Pipeline
 from openvino_reranker.npu_worker.tokenization import PairTokenizer, Row
+from openvino_reranker.protocol.messages import Batch, BatchResult
 
 
 class Tokenizer:

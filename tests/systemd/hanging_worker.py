@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from openvino_reranker.client.protocol import Bucket
 from openvino_reranker.daemon.notify import Notifier
 from openvino_reranker.npu_worker import loop
 from openvino_reranker.npu_worker.device import Device, Finished, Wake
 from openvino_reranker.npu_worker.job import Job
+from openvino_reranker.npu_worker.npu.busy_monitor import Witness
 from openvino_reranker.npu_worker.packing import Run, pack
 from openvino_reranker.npu_worker.tokenization import Row
-from openvino_reranker.npu_worker.witness import Witness
+from openvino_reranker.protocol.messages import Bucket
 
 
 class HangingDevice:

@@ -7,9 +7,9 @@ from pathlib import Path
 from subprocess import CompletedProcess
 
 import pytest
+from openvino_reranker.cli.install.stamped_file import StampedFile, stamped
+from openvino_reranker.cli.install.unit_files import Values, quote, render_units, unreachable
 from openvino_reranker.cli.settings import SETTINGS
-from openvino_reranker.daemon.stamped_file import StampedFile, stamped
-from openvino_reranker.daemon.unit_files import Values, quote, render_units, unreachable
 from openvino_reranker.tests.processes import run_program
 
 Run = Callable[..., "CompletedProcess[str]"]
@@ -271,7 +271,7 @@ def rendered(monkeypatch: pytest.MonkeyPatch, prefix: str, *needed: str) -> str:
 
 
 def test_homes_are_closed_but_for_what_the_services_need(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("openvino_reranker.daemon.unit_files._package_folder", lambda: Path("/opt/rr/lib"))
+    monkeypatch.setattr("openvino_reranker.cli.install.unit_files._package_folder", lambda: Path("/opt/rr/lib"))
     assert "\nProtectHome=yes\n" in rendered(monkeypatch, "/opt/rr")
     text = rendered(monkeypatch, "/home/ann/my env", "/root/model", "/home/ann/my env/lib")
     assert "\nProtectHome=tmpfs\n" in text

@@ -5,7 +5,7 @@ import time
 from pathlib import Path
 
 import zmq
-from openvino_reranker.client.protocol import (
+from openvino_reranker.protocol.messages import (
     Batch,
     BatchResult,
     BrokerToWorker,

@@ -1,0 +1,1 @@
+"""``install-units`` and ``uninstall-units``: the systemd units and their environment file."""

@@ -1,0 +1,159 @@
+"""Compiled buckets on disk, under our own key and checksum.
+
+OpenVINO imports a blob with zeroed bytes without a word, so nothing is handed to it that is not, byte for byte,
+what the compiler gave. Beside a blob stands a note with its sha256 and everything it was compiled from and with.
+Instead of a blob there may be a mark that says how compiling ended badly.
+"""
+
+import contextlib
+import hashlib
+import logging
+import os
+from dataclasses import asdict
+from pathlib import Path
+
+import msgspec
+
+from ..model.card import ModelCard
+from .platform import Identity
+
+logger = logging.getLogger("openvino_reranker.worker")
+
+#: After so many bad endings a bucket is not tried again with the same model, driver and options.
+GIVE_UP_AFTER = 2
+
+
+class Note(msgspec.Struct, frozen=True):
+    """What stands beside a blob."""
+
+    sha256: str
+    made_of: dict[str, str]
+
+
+class Mark(msgspec.Struct, frozen=True):
+    """How compiling ended badly: how often, and what happened last."""
+
+    times: int
+    happened: str
+    made_of: dict[str, str]
+
+
+class BlobCache:
+    """The compiled buckets of one model for one device, driver, compiler and set of options.
+
+    Args:
+        root: The cache's folder; made when something is put there.
+        card: The model's.
+        identity: Device, driver and compiler.
+        options: Everything the plugin is told.
+    """
+
+    def __init__(self, root: Path, card: ModelCard, identity: Identity, options: dict[str, str]) -> None:
+        self._root = root
+        self.model = hashlib.sha256(msgspec.json.encode(card.files, order="deterministic")).hexdigest()
+        self._common = {"model": self.model, "options": _line(options), **asdict(identity)}
+
+    def read(self, length: int) -> bytes | None:
+        """Return a bucket's blob, or None; what is not what was put there is thrown away."""
+        blob, note = self._paths(length)
+        try:
+            content = blob.read_bytes()
+            expected = msgspec.json.decode(note.read_bytes(), type=Note)
+        except FileNotFoundError:
+            return None
+        except (OSError, msgspec.DecodeError) as error:
+            self._throw_away(length, str(error))
+            return None
+        if expected.made_of != self._made_of(length):
+            self._throw_away(length, "it belongs to something else")
+            return None
+        if hashlib.sha256(content).hexdigest() != expected.sha256:
+            self._throw_away(length, "its sha256 is not the one it was put there with")
+            return None
+        return content
+
+    def put(self, length: int, compiled: Path) -> None:
+        """Take in a file that the compiler wrote; older blobs of this model and bucket are removed.
+
+        A cache that cannot be written costs time at the next start and is no reason to stop.
+        """
+        blob, note = self._paths(length)
+        try:
+            with compiled.open("rb") as file:
+                digest = hashlib.file_digest(file, "sha256").hexdigest()
+            for old in self._root.glob(f"{self._stem(length)}-*"):
+                if not old.name.endswith(".making"):
+                    old.unlink(missing_ok=True)
+            compiled.rename(blob)
+            _write(note, msgspec.json.encode(Note(digest, self._made_of(length))))
+        except OSError as error:
+            logger.warning("the compiled bucket of %d tokens cannot be kept: %s", length, error)
+
+    def discard(self, length: int) -> None:
+        """Remove a bucket's blob."""
+        for path in self._paths(length):
+            with contextlib.suppress(OSError):
+                path.unlink()
+
+    def room(self, length: int) -> Path:
+        """Return a path in the cache for the compiler to write to; what a killed process left there is removed.
+
+        Raises:
+            OSError: The folder cannot be made.
+        """
+        self._root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for left in self._root.glob(f"{self._stem(length)}-*.making"):
+            if not Path("/proc", left.stem.rpartition("-")[2]).exists():
+                left.unlink(missing_ok=True)
+        return self._root / f"{self._stem(length)}-{os.getpid()}.making"
+
+    def mark(self, length: int) -> Mark | None:
+        """Return how compiling this bucket ended badly, if it did."""
+        try:
+            mark = msgspec.json.decode(self._mark_path(length).read_bytes(), type=Mark)
+        except (OSError, msgspec.DecodeError):
+            return None
+        return mark if mark.made_of == self._made_of(length) else None
+
+    def put_mark(self, length: int, happened: str) -> None:
+        """Note that compiling ended badly once more."""
+        before = self.mark(length)
+        mark = Mark((before.times if before else 0) + 1, happened, self._made_of(length))
+        with contextlib.suppress(OSError):
+            self._root.mkdir(mode=0o700, parents=True, exist_ok=True)
+            _write(self._mark_path(length), msgspec.json.encode(mark))
+
+    def clear_mark(self, length: int) -> None:
+        """Forget that compiling ended badly."""
+        with contextlib.suppress(OSError):
+            self._mark_path(length).unlink()
+
+    def _made_of(self, length: int) -> dict[str, str]:
+        return {**self._common, "tokens": str(length)}
+
+    def _stem(self, length: int) -> str:
+        return f"{self.model[:16]}-{length}"
+
+    def _key(self, length: int) -> str:
+        return hashlib.sha256(_line(self._made_of(length)).encode()).hexdigest()[:16]
+
+    def _paths(self, length: int) -> tuple[Path, Path]:
+        stem = f"{self._stem(length)}-{self._key(length)}"
+        return self._root / f"{stem}.blob", self._root / f"{stem}.json"
+
+    def _mark_path(self, length: int) -> Path:
+        return self._root / f"{self._stem(length)}-{self._key(length)}.poisoned"
+
+    def _throw_away(self, length: int, why: str) -> None:
+        logger.warning("threw away the compiled bucket of %d tokens: %s", length, why)
+        self.discard(length)
+
+
+def _line(fields: dict[str, str]) -> str:
+    return " ".join(f"{name}={value}" for name, value in sorted(fields.items()))
+
+
+def _write(path: Path, content: bytes) -> None:
+    making = path.with_name(f"{path.name}.{os.getpid()}.making")
+    making.write_bytes(content)
+    making.rename(path)

@@ -1,0 +1,117 @@
+"""One compiled shape on the device: its requests, filled in place."""
+
+import weakref
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from ..device import INPUT_NAMES, read_logits
+from ..tokenization import Row
+
+#: A row takes tens of ms; a driver that has not ended it by now never will, ms.
+INFER_LIMIT_MS = 30_000
+
+
+def _nobody_waits() -> None:
+    """Stand in for the callback of a request that is waited for by other means."""
+
+
+class BucketRequest:
+    """One inference request of a bucket, with the plugin's own input tensors."""
+
+    def __init__(self, bucket: int, request: Any) -> None:
+        self.bucket = bucket
+        self._request = request
+        self._arrays: dict[str, Any] = {}
+        for port in request.model_inputs:
+            for name in port.names & set(INPUT_NAMES):
+                self._arrays[name] = request.get_tensor(port).data
+        self._ended: Callable[[], None] = _nobody_waits
+        # OpenVINO's request holds its callback for good: one that leads back to the request would keep the
+        # compiled model past the end of OpenVINO itself.
+        myself = weakref.ref(self)
+
+        def ended(_: object) -> None:
+            if (request := myself()) is not None:
+                request.end()
+
+        self._request.set_callback(ended, None)
+
+    def end(self) -> None:
+        """Tell who waits for this request that it has ended."""
+        ended, self._ended = self._ended, _nobody_waits
+        ended()
+
+    def start(self, row: Row, ended: Callable[[], None]) -> None:
+        """Run one row; ``ended`` is called in a thread of OpenVINO's.
+
+        Raises:
+            RuntimeError: The device does not take it.
+        """
+        self._fill(row)
+        self._ended = ended
+        self._request.start_async()
+
+    def logit(self) -> float | Exception:
+        """Return the logit of the row that has ended, or why there is none."""
+        logits = read_logits(self._request)
+        if isinstance(logits, Exception):
+            return logits
+        return float(logits[0])
+
+    def infer(self, row: Row) -> float:
+        """Run one row and wait for it.
+
+        Raises:
+            RuntimeError: The device failed, or has not answered in time.
+            ArithmeticError: It answered no finite number.
+        """
+        self._fill(row)
+        self._request.start_async()
+        if not self._request.wait_for(INFER_LIMIT_MS):
+            raise RuntimeError(f"no answer within {INFER_LIMIT_MS / 1000:g} s")
+        logit = self.logit()
+        if isinstance(logit, Exception):
+            raise logit
+        return logit
+
+    def _fill(self, row: Row) -> None:
+        width = len(row)
+        if not 0 < width <= self.bucket:
+            # A mask of zeros makes a softmax over nothing: NaN on some devices.
+            raise ValueError(f"a row of {width} tokens does not fit {self.bucket}")
+        for name, values in (("input_ids", row.ids), ("token_type_ids", row.types), ("attention_mask", None)):
+            array = self._arrays.get(name)
+            if array is not None:
+                array[0, :width] = 1 if values is None else values
+                array[0, width:] = 0
+
+
+class CompiledBucket:
+    """A compiled model of one length, and its free requests.
+
+    Args:
+        tokens: Its length.
+        compiled: OpenVINO's compiled model.
+        requests: How many rows of it may be in flight.
+    """
+
+    def __init__(self, tokens: int, compiled: Any, requests: int) -> None:
+        self.tokens = tokens
+        self._compiled = compiled  # must outlive its requests
+        self.free = [BucketRequest(tokens, compiled.create_infer_request()) for _ in range(requests)]
+
+    def infer_on_each(self, rows: Sequence[Row]) -> list[float]:
+        """Run each row, and at least one on each request; return the rows' logits, one after the other.
+
+        Raises:
+            RuntimeError: The device failed.
+            ArithmeticError: It answered no finite number, or one request another than the next.
+        """
+        logits: list[float] = []
+        for turn in range(max(len(rows), len(self.free))):
+            logit = self.free[turn % len(self.free)].infer(rows[turn % len(rows)])
+            if turn < len(rows):
+                logits.append(logit)
+            elif abs(logit - logits[turn % len(rows)]) > 1e-2:
+                raise ArithmeticError(f"two requests answered {logits[turn % len(rows)]} and {logit} for one pair")
+        return logits

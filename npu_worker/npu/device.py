@@ -1,0 +1,176 @@
+"""The NPU as the worker uses it: one compiled model for each bucket, rows one at a time, several in flight.
+
+A row whose bucket is still being compiled waits for it, and the others pass it by. (A larger bucket would not be
+ready earlier: they are compiled shortest first.) A bucket that cannot be compiled hands its rows to the next
+larger one.
+"""
+
+import threading
+import time
+from collections import deque
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ...protocol.messages import Bucket
+from ..device import Finished, Wake
+from ..errors import DeviceLost, WorkerError
+from ..packing import Run
+from ..tokenization import Row
+from .bucket_plan import place, plan, with_costs
+from .busy_monitor import Witness
+from .compiled_bucket import BucketRequest, CompiledBucket
+from .error_messages import RELOAD, translate
+from .self_test import Proof
+
+#: So many answers in a row that are no numbers, and the device is broken, not the texts.
+NO_NUMBERS_IN_A_ROW = 3
+
+
+class StaticDevice:
+    """A device of static shapes.
+
+    Buckets come while it is in use, from the thread that compiles them.
+
+    Args:
+        lengths: Tokens of all its buckets, sorted.
+        requests: Rows in flight over all of them; 0 until the first compiled bucket tells.
+        precision: Of the arithmetic, for status pages.
+        witness: What proves that it works.
+        about: What else status pages show.
+    """
+
+    name = "NPU"
+    budget_tokens = 8192
+
+    def __init__(
+        self, lengths: Sequence[int], requests: int, precision: str, witness: Witness[Any], about: dict[str, Any]
+    ) -> None:
+        self.precision = precision
+        self.witness: Witness[Any] | None = witness
+        self.buckets: Sequence[Bucket] = with_costs(lengths)
+        self.requests = requests
+        self._about = about
+        self._in_flight = 0
+        self._ended: deque[tuple[Run, BucketRequest, Exception | None, float]] = deque()
+        # Shared with the thread that compiles:
+        self._lock = threading.Lock()
+        self._lengths = tuple(lengths)
+        self._ready: dict[int, CompiledBucket] = {}
+        self._proofs: dict[int, Proof] = {}
+        self._given_up: dict[int, str] = {}
+        self._trouble: WorkerError | None = None
+        self._no_numbers = 0
+        self._wake: Wake | None = None
+
+    # --- what the worker's loop calls ---------------------------------------------------------------
+
+    def pack(self, lengths: Sequence[int]) -> list[Run]:
+        """Return a run for each row."""
+        return plan(lengths, self._lengths)
+
+    def start(self, run: Run, rows: Sequence[Row], wake: Wake) -> bool:
+        """Start a run; False if no more fits in flight, or if its bucket is still being compiled."""
+        self._wake = wake
+        if self._in_flight >= self.requests or (bucket := self._bucket_of(run)) is None or not bucket.free:
+            return False
+        request = bucket.free.pop()
+        self._in_flight += 1
+
+        def ended(error: Exception | None = None) -> None:
+            self._ended.append((run, request, error, time.monotonic()))
+            wake()
+
+        try:
+            request.start(rows[run.rows[0]], ended)
+        except RuntimeError as error:
+            ended(error)
+        return True
+
+    def waits(self, run: Run) -> bool:
+        """Return whether a run's bucket is still being compiled."""
+        return self._bucket_of(run) is None
+
+    def collect(self) -> list[Finished]:
+        """Return the runs that have finished since the last call."""
+        finished = []
+        while self._ended:
+            run, request, error, when = self._ended.popleft()
+            logit = error or request.logit()
+            self._in_flight -= 1
+            self._ready[request.bucket].free.append(request)
+            if isinstance(logit, ArithmeticError):
+                # A text may overflow fp16; a device that answers nothing else is broken.
+                self._no_numbers += 1
+                if self._no_numbers >= NO_NUMBERS_IN_A_ROW:
+                    self.fail(DeviceLost(f"{logit}, {self._no_numbers} times in a row: {RELOAD}"))
+                finished.append(Finished(run, logit, when))
+            elif isinstance(logit, Exception):
+                self.fail(DeviceLost(str(translate(str(logit), "an inference", DeviceLost))))
+                finished.append(Finished(run, logit, when))
+            else:
+                self._no_numbers = 0
+                finished.append(Finished(run, np.array([logit], dtype=np.float32), when))
+        return finished
+
+    def check(self) -> None:
+        """Raise what makes it impossible to go on, if anything does."""
+        if self._trouble is not None:
+            raise self._trouble
+
+    def progress(self) -> str:
+        """Return how far compiling is, such as ``compiling 3/7``; empty when it is done."""
+        with self._lock:
+            done = len(self._ready) + len(self._given_up)
+        return "" if done >= len(self.buckets) else f"compiling {done + 1}/{len(self.buckets)}"
+
+    def details(self) -> dict[str, Any]:
+        """Return what status pages show."""
+        progress = self.progress()
+        with self._lock:
+            buckets = {str(each.tokens): self._state(each.tokens) for each in self.buckets}
+        seen = self.witness.details() if self.witness is not None else {}
+        return {"npu": self._about, "compile": progress or "done", "buckets": buckets, **seen}
+
+    # --- what the thread that compiles calls --------------------------------------------------------
+
+    def admit(self, bucket: CompiledBucket, proof: Proof) -> None:
+        """Take a proven bucket into service."""
+        with self._lock:
+            self._proofs[bucket.tokens] = proof
+            self._ready[bucket.tokens] = bucket
+        self._wake_up()
+
+    def give_up(self, tokens: int, why: str) -> None:
+        """Note that there will be no bucket of this length; the last one cannot be given up."""
+        with self._lock:
+            self._given_up[tokens] = why
+            self._lengths = tuple(length for length in self._lengths if length != tokens)
+        self._wake_up()
+
+    def fail(self, error: WorkerError) -> None:
+        """Note what makes it impossible to go on; the first such thing counts."""
+        with self._lock:
+            self._trouble = self._trouble or error
+        self._wake_up()
+
+    def _bucket_of(self, run: Run) -> CompiledBucket | None:
+        # A run may have been planned for a bucket that was given up since.
+        return self._ready.get(place(run.length, self._lengths))
+
+    def _state(self, tokens: int) -> dict[str, Any]:
+        if (why := self._given_up.get(tokens)) is not None:
+            return {"state": "given up", "why": why}
+        if (proof := self._proofs.get(tokens)) is None:
+            return {"state": "waiting"}
+        return {
+            "state": "proven",
+            "busy_us": proof.rise_us,
+            "worst_logit_error": round(proof.worst, 5),
+            "rows_per_second": round(proof.rows_per_second, 1),
+        }
+
+    def _wake_up(self) -> None:
+        if self._wake is not None:
+            self._wake()

@@ -1,0 +1,148 @@
+"""The machine under the NPU path: where sysfs is, how OpenVINO is opened, and what passes for an NPU.
+
+Law of this file: nothing in here is a setting. The worker builds ``Platform()`` and nothing else; a test that puts
+a stand-in in the NPU's place does so by handing the worker another object.
+"""
+
+import os
+import re
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import openvino as ov
+
+from ..errors import NoNpu, NoPermission, NotAnNpu, NoUserDriver
+from . import compiler_process
+from .sysfs import DEV, DRIVER, SYSFS, find_npu, list_accel, module_version
+
+PLUGIN = "openvino_intel_npu_plugin"
+#: How the plugin names the device a model runs on: some versions add the architecture.
+_NPU = re.compile(r"NPU(\.\w+)?")
+#: What the driver calls its version is the time of its build; that of release 1.24, s.
+DRIVER_1_24 = 1_759_276_800
+#: Each names something that the driver, its compiler or the device is; a blob is good for one set of them.
+_IDENTITY = ("NPU_DRIVER_VERSION", "NPU_COMPILER_VERSION", "DEVICE_ARCHITECTURE", "FULL_DEVICE_NAME")
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """What device, driver and compiler say they are; ``unknown`` where they do not."""
+
+    openvino: str
+    driver: str
+    compiler: str
+    architecture: str
+    name: str
+
+    @property
+    def old_driver(self) -> bool:
+        """Whether the driver is older than 1.24, which is known to compute wrongly without a word."""
+        return self.driver.isdecimal() and 1_000_000_000 < int(self.driver) < DRIVER_1_24
+
+
+class Platform:
+    """The real machine.
+
+    Args:
+        sysfs: Where sysfs is.
+        dev: Where device files are.
+    """
+
+    #: Options every compilation gets, unseen by the filter.
+    forced_options: Mapping[str, str] = {}
+
+    def __init__(self, sysfs: Path = SYSFS, dev: Path = DEV) -> None:
+        self.sysfs = sysfs
+        self._dev = dev
+
+    def make_core(self) -> Any:
+        """Return OpenVINO's core."""
+        return ov.Core()
+
+    def compile_command(self) -> Sequence[str]:
+        """Return the command of the process that compiles."""
+        # By its file: it needs nothing of this package, and its neighbours must not hide other modules (-P).
+        return (sys.executable, "-P", compiler_process.__file__)
+
+    def identify(self, core: Any) -> Identity:
+        """Look for the NPU from the kernel upwards and return what it is.
+
+        Raises:
+            NoNpu: The kernel has none.
+            NoPermission: This user may not open it.
+            NotAnNpu: OpenVINO serves the name with something else.
+            NoUserDriver: OpenVINO finds none.
+        """
+        self._check_kernel()
+        check_plugin(core)
+        if "NPU" not in core.available_devices:
+            raise NoUserDriver(
+                f"the kernel has an NPU, but OpenVINO finds only {', '.join(core.available_devices)}: install Intel's "
+                "packages intel-level-zero-npu, intel-driver-compiler-npu and intel-fw-npu, and libze1 1.17.17 or newer"
+            )
+        return read_identity(core)
+
+    def check_compiled(self, compiled: Any) -> None:
+        """Raise ``NotAnNpu`` unless a compiled model runs on the NPU itself."""
+        devices = compiled.get_property("EXECUTION_DEVICES")
+        named = [devices] if isinstance(devices, str) else list(devices)
+        if not named or not all(map(_NPU.fullmatch, named)):
+            raise NotAnNpu(f"the model was compiled for NPU and runs on {devices}: that is not the NPU")
+        # Without the first the second has no effect; its default names the CPU as a reserve.
+        for name, harmless in (("NPU_USE_NPUW", (None, "NO", "False")), ("NPUW_DEVICES", (None, "", "NPU", "NPU,CPU"))):
+            value = read_property(compiled, name)
+            if value not in harmless:
+                raise NotAnNpu(
+                    f"the model was compiled with {name}={value}, which can send its work to another device: "
+                    "remove that option and the compiled models in the cache"
+                )
+
+    def _check_kernel(self) -> None:
+        device = find_npu(self.sysfs)
+        if device is None:
+            others = ", ".join(f"{each.name} ({each.driver or 'no driver'})" for each in list_accel(self.sysfs))
+            loaded = "not loaded" if module_version(self.sysfs) is None else "loaded"
+            raise NoNpu(
+                f"no NPU: no device under {self.sysfs / 'class/accel'} has the driver {DRIVER} "
+                f"(there is {others or 'none at all'}; the module {DRIVER} is {loaded}). Check that this machine has "
+                f"an Intel NPU that is enabled in its firmware, 'sudo modprobe {DRIVER}' and 'sudo dmesg | grep vpu'; "
+                "without an NPU use --device CPU"
+            )
+        node = device.node(self._dev)
+        if not node.exists():
+            raise NoNpu(f"the kernel has the NPU {device.name}, but {node} is missing: is it hidden by a container?")
+        if not os.access(node, os.R_OK | os.W_OK):
+            raise NoPermission(
+                f"this user may not open {node}: join the group that owns it ('stat -c %G {node}', mostly render: "
+                "'sudo usermod -aG render $USER'), then log in anew"
+            )
+
+
+def check_plugin(core: Any) -> None:
+    """Raise ``NotAnNpu`` unless the name NPU belongs to Intel's plugin."""
+    try:
+        found = core.get_versions("NPU")["NPU"].description
+    except (RuntimeError, KeyError) as error:
+        raise NoUserDriver(f"this OpenVINO has no plugin for the NPU ({error}): reinstall the package") from error
+    if found != PLUGIN:
+        raise NotAnNpu(
+            f"OpenVINO serves the name NPU with {found}, not {PLUGIN}: remove the plugins.xml that says so from "
+            "OpenVINO's folder of libraries"
+        )
+
+
+def read_identity(core: Any) -> Identity:
+    """Return what device, driver and compiler say they are."""
+    driver, compiler, architecture, name = (read_property(core, key, "NPU") or "unknown" for key in _IDENTITY)
+    return Identity(ov.get_version(), driver, compiler, architecture, name)
+
+
+def read_property(holder: Any, name: str, *device: str) -> str | None:
+    """Return a property of a core or a compiled model as text, or None where it has none."""
+    try:
+        return str(holder.get_property(*device, name))
+    except RuntimeError:
+        return None

@@ -1,0 +1,93 @@
+"""From a ready model to an NPU that has proven one bucket and gets the others ready behind it."""
+
+import logging
+import time
+from dataclasses import asdict
+from typing import Any
+
+from ..errors import DeviceUnavailable
+from ..model.card import MODEL_FILE
+from ..model.store import ReadyModel
+from ..tokenization import PairTokenizer
+from .blob_cache import BlobCache
+from .bucket_loader import BucketLoader, Say
+from .bucket_plan import clip
+from .busy_counter import BusyTime
+from .busy_monitor import Witness
+from .device import StaticDevice
+from .error_messages import translate
+from .platform import Identity, Platform
+from .plugin_options import openvino_libraries, split_supported, wanted_options
+from .reference_logits import Reference
+from .settings import NpuSettings
+
+logger = logging.getLogger("openvino_reranker.worker")
+
+
+def start_npu(
+    model: ReadyModel, tokenizer: PairTokenizer, settings: NpuSettings, platform: Platform, say: Say
+) -> StaticDevice:
+    """Return the NPU with its first bucket proven; the others follow in a thread.
+
+    Raises:
+        DeviceUnavailable: It is not there, not accessible, or not an NPU.
+        NotProven: It does not work, or not rightly.
+        CompileFailed: Nothing can be compiled.
+    """
+    device, loader = make_npu(model, tokenizer, settings, platform)
+    loader.load_one(say)
+    loader.load_rest_behind()
+    return device
+
+
+def make_npu(
+    model: ReadyModel, tokenizer: PairTokenizer, settings: NpuSettings, platform: Platform, *, retry: bool = False
+) -> tuple[StaticDevice, BucketLoader]:
+    """Return the NPU without any bucket yet, and what loads them. Raises as ``start_npu``."""
+    try:
+        core = platform.make_core()
+        identity = platform.identify(core)
+        options = choose_options(core, settings, platform)
+    except RuntimeError as error:
+        raise translate(str(error), "asking OpenVINO what it is", DeviceUnavailable) from error
+    _warn(identity)
+    counter = BusyTime(platform.sysfs)
+    cache = BlobCache(settings.cache, model.card, identity, options)
+    device = StaticDevice(
+        clip(settings.buckets, model.card.max_length),
+        settings.requests,
+        "int8" if model.card.precision == "int8" else "f16",
+        Witness(counter, settings.proof_batches, time.monotonic()),
+        {**asdict(identity), "options": options},
+    )
+    loader = BucketLoader(
+        device,
+        model.folder / MODEL_FILE,
+        model.card.precision,
+        tokenizer,
+        core,
+        platform,
+        options,
+        cache,
+        Reference(model.folder / MODEL_FILE, settings.cache / f"{cache.model[:16]}-reference.json"),
+        counter,
+        settings.compile_limit_s,
+        retry=retry,
+    )
+    return device, loader
+
+
+def choose_options(core: Any, settings: NpuSettings, platform: Platform) -> dict[str, str]:
+    """Return what the plugin is told: what is wanted as far as it knows it."""
+    supported = core.get_property("NPU", "SUPPORTED_PROPERTIES")
+    options, dropped = split_supported(wanted_options(settings, openvino_libraries()), supported)
+    if dropped:
+        logger.warning("this NPU's plugin does not know %s: left out", ", ".join(dropped))
+    return options | dict(platform.forced_options)
+
+
+def _warn(identity: Identity) -> None:
+    if identity.old_driver:
+        logger.warning(
+            "the NPU's driver is older than 1.24 and known to compute some models wrongly; the self-test decides"
+        )

@@ -1,0 +1,61 @@
+"""A compiler that makes another model than it is asked for: ``bent_child.py HOW``, else as ``compiler_process``.
+
+``HOW`` is ``zeros``, ``nan``, ``off`` (every logit 0.2 higher), or the way a compiler ends badly: ``abort``,
+``hang``, ``status``, ``nonsense``, ``not-exported``, ``error:TEXT``.
+"""
+
+import os
+import sys
+import time
+from typing import Any
+
+import msgspec
+import numpy as np
+import openvino as ov
+from openvino import opset13 as op
+from openvino_reranker.npu_worker.npu import compiler_process
+from openvino_reranker.npu_worker.npu.compiler_process import Order, Outcome
+
+
+def bend(model: Any, how: str) -> None:
+    """Change what a model answers."""
+    result = model.get_results()[0]
+    logit = result.input_value(0)
+    constant = op.constant(np.array(np.nan if how == "nan" else 0.0 if how == "zeros" else 0.2, dtype=np.float32))
+    bent = op.add(logit, constant) if how == "off" else op.multiply(logit, constant)
+    if how == "nan":
+        bent = op.add(logit, constant)
+    result.input(0).replace_source_output(bent.output(0))
+
+
+def main() -> None:
+    how = sys.argv[1]
+    order = msgspec.json.decode(sys.stdin.buffer.read(), type=Order)
+    if how == "abort" or how == f"abort-{order.tokens}":
+        os.abort()
+    if how == "hang":
+        time.sleep(600)
+    if how == "status":
+        sys.exit(3)
+    if how == "nonsense":
+        print("what?")
+        return
+    if how.startswith("error:"):
+        outcome = Outcome(error=how.removeprefix("error:"))
+    elif how == "not-exported":
+        outcome = Outcome(not_exported="Exception from x.cpp:1:\nExport is not supported")
+    else:
+        make_static = compiler_process.make_static
+
+        def make_bent(model: Any, tokens: int) -> None:
+            make_static(model, tokens)
+            if how in {"zeros", "nan", "off"}:
+                bend(model, how)
+
+        compiler_process.make_static = make_bent
+        outcome = compiler_process.compile_order(order)
+    sys.stdout.buffer.write(msgspec.json.encode(outcome))
+
+
+assert ov  # loaded before the order is read, as in the real one
+main()
