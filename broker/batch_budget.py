@@ -9,7 +9,7 @@ _ROUND_UP = 1.5
 
 
 @dataclass(slots=True)
-class Room:
+class BatchBudget:
     """The room of one batch.
 
     Attributes:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 
 @dataclass(slots=True)
-class BusyTime:
+class BusyUnion:
     """The union of batches' spans of the busy-time counter.
 
     Attributes:

@@ -6,7 +6,7 @@ LOSSES_BEFORE_REFUSING = 3
 REFUSE_S = 30.0
 
 
-class Losses:
+class CircuitBreaker:
     """How often in a row the worker was lost, and why the last time."""
 
     def __init__(self) -> None:

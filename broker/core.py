@@ -3,12 +3,12 @@
 Laws of this file:
 
 1. No socket, no clock, no logger. Time is a parameter (seconds, monotonic).
-2. Every accepted request is answered exactly once: by ``Desk.finish``, and nothing else sends an answer to
+2. Every accepted request is answered exactly once: by ``RequestLifecycle.finish``, and nothing else sends an answer to
    it; or it is forgotten because its caller went away or cancelled it.
 3. After every event ``_assign`` gives the worker what it asked for, if anything waits.
 
 Theory of operation: a request is split into pairs, which wait. The worker pulls; a pull is answered with a
-batch made of what waits at that moment (``Waiting.take``). The logits that come back are noted in their
+batch made of what waits at that moment (``PairQueue.take``). The logits that come back are noted in their
 requests; a request without unscored pairs is answered. A lost worker's pairs run again, each alone; a pair
 that is lost alone is answered ``failed``, unless nothing speaks for its having been the cause.
 """
@@ -47,11 +47,11 @@ from ..protocol.messages import (
     WorkerWelcome,
 )
 from .actions import Action, Note, ToClient, ToWorker
-from .circuit_breaker import Losses
+from .circuit_breaker import CircuitBreaker
 from .counters import Counters
-from .request_lifecycle import Desk, Peer
-from .throughput import SPECIAL_TOKENS, Pace
-from .worker_session import InFlight, WorkerLink
+from .request_lifecycle import Peer, RequestLifecycle
+from .throughput import SPECIAL_TOKENS, ThroughputEstimator
+from .worker_session import InFlight, WorkerSession
 
 #: The device time a batch should take, ms.
 DEFAULT_BATCH_MS = 100.0
@@ -77,12 +77,12 @@ class Broker:
         self._born = now
         self._limits = limits
         self._batch_ms = batch_ms
-        self._desk = Desk(limits, self.counters, self._send)
+        self._desk = RequestLifecycle(limits, self.counters, self._send)
         self._batch_numbers = count(1)
-        self._pace = Pace(512, 1 << 30, (), batch_ms)
-        self._worker: WorkerLink | None = None
+        self._throughput = ThroughputEstimator(512, 1 << 30, (), batch_ms)
+        self._worker: WorkerSession | None = None
         self._starting: tuple[bytes, WorkerStarting] | None = None
-        self._losses = Losses()
+        self._losses = CircuitBreaker()
         self._draining = False
         self._peers: dict[bytes, Hello] = {}
         self._actions: list[Action] = []
@@ -107,7 +107,7 @@ class Broker:
                 self._peers[peer.identity] = message
                 self._send(peer.identity, Welcome(self.epoch, self._version, self._limits))
             case Rerank():
-                self._desk.take(peer, message, self._pace, self._closed(now), now)
+                self._desk.take(peer, message, self._throughput, self._closed(now), now)
             case Cancel(id=request_id):
                 if (request := self._desk.requests.get(peer.identity, request_id)) is not None:
                     self._desk.cancel(request)
@@ -115,7 +115,7 @@ class Broker:
                 self._send(peer.identity, self._status(request_id, now))
         return self._assign(now)
 
-    def client_nonsense(self, identity: bytes, error: RerankError) -> list[Action]:
+    def client_malformed(self, identity: bytes, error: RerankError) -> list[Action]:
         """Answer frames that are no message."""
         self.counters.refused_invalid += 1
         self._send(identity, Refusal(b"", error.code, error.message))
@@ -235,11 +235,11 @@ class Broker:
             self._actions.append(ToWorker(old.identity, Dismissed(f"worker (pid {hello.pid}) took its place")))
             self._lose_worker(old, f"worker (pid {old.hello.pid}) was replaced by pid {hello.pid}", now, blame=False)
         self.counters.worker_hellos += 1
-        self._worker = WorkerLink(identity, hello, heard=now)
+        self._worker = WorkerSession(identity, hello, heard=now)
         self._part_with_other_models(now)
-        rate = self._pace.tokens_per_ms if old is not None and old.hello.device == hello.device else None
-        self._pace = Pace(hello.max_length, hello.budget_tokens, hello.buckets, self._batch_ms)
-        self._pace.tokens_per_ms = rate
+        rate = self._throughput.tokens_per_ms if old is not None and old.hello.device == hello.device else None
+        self._throughput = ThroughputEstimator(hello.max_length, hello.budget_tokens, hello.buckets, self._batch_ms)
+        self._throughput.tokens_per_ms = rate
         self._note("info", f"worker (pid {hello.pid}) is ready: {hello.model} on {hello.device}, {hello.precision}")
         self._actions.append(ToWorker(identity, WorkerWelcome(self.epoch)))
 
@@ -262,7 +262,7 @@ class Broker:
         hello = self._worker.hello
         return (served.model, served.device, served.precision) == (hello.model, hello.device, hello.precision)
 
-    def _lose_worker(self, worker: WorkerLink, reason: str, now: float, *, blame: bool = True) -> None:
+    def _lose_worker(self, worker: WorkerSession, reason: str, now: float, *, blame: bool = True) -> None:
         self._worker = None
         self.counters.worker_losses += 1
         self._note("warning", f"lost the worker: {reason}")
@@ -286,7 +286,7 @@ class Broker:
                         request, Failed(f"documents[{index}] failed on the device twice, the second time alone"), now
                     )
 
-    def _batch_result(self, worker: WorkerLink, message: BatchResult, now: float) -> None:
+    def _batch_result(self, worker: WorkerSession, message: BatchResult, now: float) -> None:
         batch = worker.in_flight.pop(message.batch, None)
         if batch is None:
             return
@@ -330,7 +330,7 @@ class Broker:
             for place, (((request, index), *_), tokens) in enumerate(zip(batch.entries, message.tokens, strict=True))
             if place not in cut and tokens > SPECIAL_TOKENS
         ]
-        self._pace.observe(
+        self._throughput.observe(
             size=sum(len(request.query) + len(request.documents[index]) for request, index, _ in whole),
             tokens=sum(tokens for _, _, tokens in whole),
             padded_tokens=message.padded_tokens,
@@ -357,11 +357,11 @@ class Broker:
             if alone is not None:
                 self._dispatch(worker, InFlight([alone.entry], alone=True, suspect=alone.suspect, sent=now), now)
             else:
-                entries = self._desk.waiting.take(self._pace.room(), self._pace.cost)
+                entries = self._desk.waiting.take(self._throughput.room(), self._throughput.cost)
                 self._dispatch(worker, InFlight(entries, alone=False, suspect=False, sent=now), now)
         return self._flush()
 
-    def _dispatch(self, worker: WorkerLink, batch: InFlight, now: float) -> None:
+    def _dispatch(self, worker: WorkerSession, batch: InFlight, now: float) -> None:
         number = next(self._batch_numbers)
         for entry in batch.entries:
             for request, _ in entry:
@@ -387,7 +387,9 @@ class Broker:
             ready=ready,
             reason=reason,
             queue=self._desk.status(),
-            worker=WorkerStatus(restarts=losses) if worker is None else worker.status(self._pace.tokens_per_ms, losses),
+            worker=WorkerStatus(restarts=losses)
+            if worker is None
+            else worker.status(self._throughput.tokens_per_ms, losses),
             peers=self._peer_pids(),
             counters=self.counters.report(),
             limits=self._limits,

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 
 from ..protocol.messages import BatchResult
-from .busy_union import BusyTime
+from .busy_union import BusyUnion
 from .request import Entry
 
 
@@ -63,7 +63,7 @@ class Counters:
     refused_unavailable: int = 0
     worker_hellos: int = 0
     worker_losses: int = 0
-    _busy: BusyTime = field(default_factory=BusyTime)
+    _busy: BusyUnion = field(default_factory=BusyUnion)
 
     def note_batch(self, entries: Sequence[Entry]) -> None:
         """Count a batch that is sent to the worker."""

@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
 
-from .batch_budget import Room
+from .batch_budget import BatchBudget
 from .request import Request
 
 #: Tokens a caller may start per turn: about one long pair, or five usual ones.
@@ -40,7 +40,7 @@ class _Caller:
         return next(iter(self.requests.values()))
 
 
-class Turns:
+class FairQueue:
     """The waiting requests of one priority class, by caller."""
 
     def __init__(self) -> None:
@@ -82,11 +82,13 @@ class Turns:
                 self._turn_begun = False
             self._ring.remove(request.caller)
 
-    def take(self, room: Room, length: int | None, cost: Callable[[int], float]) -> Iterator[tuple[Request, int]]:
-        """Start waiting pairs until the room is full.
+    def take(
+        self, budget: BatchBudget, length: int | None, cost: Callable[[int], float]
+    ) -> Iterator[tuple[Request, int]]:
+        """Start waiting pairs until the budget is full.
 
         Args:
-            room: What the batch holds.
+            budget: What the batch holds.
             length: The batch's length so far, tokens; None when it is empty (then its first pair sets it).
             cost: What the device runs for a pair of so many tokens, in padded tokens.
         """
@@ -99,10 +101,10 @@ class Turns:
             request = caller.oldest
             index = request.take_nearest(length)
             price = cost(request.lengths[index])
-            if not room.takes(price):
+            if not budget.takes(price):
                 request.put_back(index)
                 return
-            room.take(price)
+            budget.take(price)
             caller.credit -= price
             if length is None:
                 length = request.lengths[index]

@@ -11,28 +11,28 @@ from collections.abc import Callable
 from itertools import chain
 from typing import NamedTuple
 
-from .batch_budget import Room
-from .fair_queue import Turns
+from .batch_budget import BatchBudget
+from .fair_queue import FairQueue
 from .request import Entry, Request
 
 #: One batch in so many starts with bulk work when both classes wait.
 BULK_EVERY = 8
 
 
-class Alone(NamedTuple):
+class IsolatedRetry(NamedTuple):
     """What must run alone, because its batch was lost; ``suspect``: with a worker that failed."""
 
     entry: Entry
     suspect: bool
 
 
-class Waiting:
+class PairQueue:
     """Requests with pairs that have not started."""
 
     def __init__(self) -> None:
-        self._interactive = Turns()
-        self._bulk = Turns()
-        self._alone: deque[Alone] = deque()
+        self._interactive = FairQueue()
+        self._bulk = FairQueue()
+        self._alone: deque[IsolatedRetry] = deque()
         # By (query, document): the waiting pairs, as the keys of a dict (an ordered set).
         self._identical: dict[tuple[bytes, bytes], dict[tuple[Request, int], None]] = {}
         self._batches_without_bulk = 0
@@ -73,7 +73,7 @@ class Waiting:
 
     def retry_alone(self, entry: Entry, *, suspect: bool) -> None:
         """Let a pair whose batch was lost run again, in a batch of its own and before all others."""
-        self._alone.append(Alone(entry, suspect))
+        self._alone.append(IsolatedRetry(entry, suspect))
 
     def remove(self, request: Request) -> int:
         """Forget a request, which is done; return how many of its pairs had not started."""
@@ -85,28 +85,28 @@ class Waiting:
         request.waiting.clear()
         return dropped
 
-    def take_alone(self) -> Alone | None:
+    def take_alone(self) -> IsolatedRetry | None:
         """Start the next pair that must run alone, if any; for those only who still want it."""
         if not self.some_alone:
             return None
         entry, suspect = self._alone.popleft()
-        return Alone([pair for pair in entry if not pair[0].done], suspect)
+        return IsolatedRetry([pair for pair in entry if not pair[0].done], suspect)
 
-    def take(self, room: Room, cost: Callable[[int], float]) -> list[Entry]:
-        """Start a batch of pairs that fill the room, at least one pair if any waits.
+    def take(self, budget: BatchBudget, cost: Callable[[int], float]) -> list[Entry]:
+        """Start a batch of pairs that fill the budget, at least one pair if any waits.
 
         Args:
-            room: What the batch holds, in padded tokens.
+            budget: What the batch holds, in padded tokens.
             cost: What the device runs for a pair of so many tokens, in padded tokens.
         """
-        room.widen_for(map(cost, chain(self._interactive.lengths(), self._bulk.lengths())))
+        budget.widen_for(map(cost, chain(self._interactive.lengths(), self._bulk.lengths())))
         bulk_first = bool(self._bulk) and self._batches_without_bulk >= BULK_EVERY - 1
         ordered = (self._bulk, self._interactive) if bulk_first else (self._interactive, self._bulk)
         entries: list[Entry] = []
         length: int | None = None
         had_bulk = False
         for turns in ordered:
-            for request, index in turns.take(room, length, cost):
+            for request, index in turns.take(budget, length, cost):
                 length = request.lengths[index] if length is None else length
                 had_bulk = had_bulk or request.bulk
                 entries.append(self._start_twins(request, index))
@@ -132,5 +132,5 @@ class Waiting:
         if not twins:
             del self._identical[key]
 
-    def _turns(self, request: Request) -> Turns:
+    def _turns(self, request: Request) -> FairQueue:
         return self._bulk if request.bulk else self._interactive

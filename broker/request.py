@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import msgspec
 
 from ..protocol.messages import BatchResult, Served, Timings
-from .busy_union import BusyTime
+from .busy_union import BusyUnion
 
 
 @dataclass(slots=True, eq=False)
@@ -44,7 +44,7 @@ class Request:
     inference_ms: float = 0.0
     served: Served | None = None
     done: bool = False
-    _busy: BusyTime = field(default_factory=BusyTime)
+    _busy: BusyUnion = field(default_factory=BusyUnion)
 
     def __post_init__(self) -> None:
         self.waiting = sorted((length, index) for index, length in enumerate(self.lengths))

@@ -8,10 +8,10 @@ from ..protocol.limits import Limits
 from ..protocol.messages import QueueStatus, Refusal, Rerank, Scores
 from .admission import Admission, flaw
 from .counters import Counters
-from .pair_queue import Waiting
+from .pair_queue import PairQueue
 from .request import Request
-from .request_table import Register
-from .throughput import Pace
+from .request_table import RequestTable
+from .throughput import ThroughputEstimator
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +27,7 @@ class Peer:
         return f"{self.caller}/{message.caller}" if self.trusted and message.caller else self.caller
 
 
-class Desk:
+class RequestLifecycle:
     """Takes requests in and answers them.
 
     Law of this class: a request leaves ``requests``, ``waiting`` and ``admission`` together, in ``_forget``.
@@ -39,8 +39,8 @@ class Desk:
     """
 
     def __init__(self, limits: Limits, counters: Counters, send: Callable[[bytes, Scores | Refusal], None]) -> None:
-        self.requests = Register()
-        self.waiting = Waiting()
+        self.requests = RequestTable()
+        self.waiting = PairQueue()
         self.admission = Admission(limits)
         self._limits = limits
         self._counters = counters
@@ -50,13 +50,15 @@ class Desk:
         """Return what status pages show of what waits."""
         return QueueStatus(len(self.requests), self.admission.pairs, self.admission.bytes, self.waiting.callers)
 
-    def take(self, peer: Peer, message: Rerank, pace: Pace, closed: Unavailable | None, now: float) -> None:
+    def take(
+        self, peer: Peer, message: Rerank, throughput: ThroughputEstimator, closed: Unavailable | None, now: float
+    ) -> None:
         """Accept a request or refuse it; ``closed`` is why none is accepted now, if that is so."""
         if self.requests.get(peer.identity, message.id) is not None:
             return  # the client asked again across a reconnect; the first one is still being served
         caller = peer.charged(message)
         size = len(message.query) + sum(map(len, message.documents))
-        refusal = self._refusal(caller, size, message, pace, closed)
+        refusal = self._refusal(caller, size, message, throughput, closed)
         if refusal is not None:
             self._send(peer.identity, Refusal(message.id, refusal.code, refusal.message, refusal.retry_after_ms))
             return
@@ -68,7 +70,7 @@ class Desk:
             bulk=message.priority == "bulk",
             query=message.query,
             documents=message.documents,
-            lengths=[pace.length(len(message.query) + len(each)) for each in message.documents],
+            lengths=[throughput.length(len(message.query) + len(each)) for each in message.documents],
             arrived=now,
             deadline=now + min(asked, self._limits.max_deadline_ms) / 1000,
             size=size,
@@ -80,7 +82,7 @@ class Desk:
         self._counters.pairs += len(request.documents)
 
     def _refusal(
-        self, caller: str, size: int, message: Rerank, pace: Pace, closed: Unavailable | None
+        self, caller: str, size: int, message: Rerank, throughput: ThroughputEstimator, closed: Unavailable | None
     ) -> RerankError | None:
         if (wrong := flaw(message, self._limits)) is not None:
             self._counters.refused_invalid += 1
@@ -88,7 +90,7 @@ class Desk:
         if closed is not None:
             self._counters.refused_unavailable += 1
             return closed
-        overload = self.admission.refusal(caller, len(message.documents), size, pace.wait_ms(self.waiting.tokens))
+        overload = self.admission.refusal(caller, len(message.documents), size, throughput.wait_ms(self.waiting.tokens))
         if overload is not None:
             self._counters.refused_overloaded += 1
         return overload

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from .request import Request
 
 
-class Register:
+class RequestTable:
     """Every accepted request, until it is answered or forgotten."""
 
     def __init__(self) -> None:

@@ -151,7 +151,7 @@ class BrokerServer:
             try:
                 message = decode_from_client(frames)
             except InvalidRequest as error:
-                self._carry_out(self._broker.client_nonsense(identity, error))
+                self._carry_out(self._broker.client_malformed(identity, error))
                 continue
             if isinstance(message, Rerank):
                 logger.debug(

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from ..protocol.messages import Bucket
-from .batch_budget import Room
+from .batch_budget import BatchBudget
 
 #: English WordPiece has 4 to 5 bytes a token; the first batches correct it.
 _FIRST_BYTES_PER_TOKEN = 4.0
@@ -17,7 +17,7 @@ _FIRST_BUDGET = 512.0
 _LEAST_BUDGET = 512.0
 
 
-class Pace:
+class ThroughputEstimator:
     """Running estimates of a worker's speed and of the texts it gets.
 
     Args:
@@ -46,10 +46,10 @@ class Pace:
                 return bucket.cost
         return self._buckets[-1].cost if self._buckets else float(tokens)
 
-    def room(self) -> Room:
+    def room(self) -> BatchBudget:
         """Return the room of a batch of ``batch_ms``, within what the worker takes."""
         wanted = _FIRST_BUDGET if self.tokens_per_ms is None else self.tokens_per_ms * self._batch_ms
-        return Room(min(max(wanted, _LEAST_BUDGET), self._most_tokens), self._most_tokens)
+        return BatchBudget(min(max(wanted, _LEAST_BUDGET), self._most_tokens), self._most_tokens)
 
     def wait_ms(self, tokens: int) -> int:
         """Estimate how long pairs of so many tokens will take, ms; at least 1000 (``Retry-After`` has seconds)."""

@@ -43,7 +43,7 @@ class InFlight:
 
 
 @dataclass(slots=True)
-class WorkerLink:
+class WorkerSession:
     """A worker that said hello and was not lost since."""
 
     identity: bytes

@@ -11,7 +11,7 @@ from pathlib import Path
 from ..bench.target import fetch, is_loopback
 from ..client.sync import Reranker
 from ..npu_worker.errors import WorkerError
-from ..npu_worker.npu.busy_counter import BusyTime
+from ..npu_worker.npu.busy_counter import BusyCounter
 from ..npu_worker.npu.sysfs import SYSFS
 from ..protocol.errors import RerankError, Unavailable
 from .settings import Settings
@@ -140,7 +140,7 @@ def check(fixture: Fixture, answer: Answer) -> list[str]:
 def read_counter(sysfs: Path) -> int | str:
     """Return this machine's NPU busy time, us, or why there is none."""
     try:
-        return BusyTime(sysfs).read()
+        return BusyCounter(sysfs).read()
     except WorkerError as error:
         return str(error)
 

@@ -12,7 +12,7 @@ from ..protocol.errors import (
     WrongVersion,
 )
 from .aio import AsyncReranker
-from .fallback import KeptOrReranked, rerank_or_keep_order
+from .fallback import FallbackResult, KeptOrReranked, rerank_or_keep_order
 from .ranking import Hit, Ranking
 from .sync import Reranker
 
@@ -20,6 +20,7 @@ __all__ = [
     "AsyncReranker",
     "DeadlineExceeded",
     "Failed",
+    "FallbackResult",
     "Hit",
     "InvalidRequest",
     "KeptOrReranked",

@@ -12,7 +12,7 @@ from ..protocol.messages import RequestClass, Status
 from ..protocol.socket_paths import find_requests_socket
 from .encoding import Document, encode_documents, encode_query
 from .ranking import Ranking, rank
-from .shared_connection import Lease
+from .shared_connection import SharedConnection
 from .sync import GRACE_S, NO_WORD, check_top_k, deadline_ms
 
 _Answer = TypeVar("_Answer")
@@ -34,7 +34,7 @@ class AsyncReranker:
     ) -> None:
         self.socket = Path(socket) if socket is not None else find_requests_socket()
         self.priority: RequestClass = priority
-        self._lease = Lease(self.socket, name)
+        self._lease = SharedConnection(self.socket, name)
 
     async def rerank(
         self, query: str, documents: Sequence[Document], top_k: int | None = None, timeout: float = 30.0

@@ -28,7 +28,7 @@ _WRITABLE = int(zmq.POLLOUT)
 _HELLO = b"hello"
 
 
-class Link:
+class BrokerSocket:
     """A DEALER connected to ``path``, by and by and again, which says ``hello`` to every broker it meets.
 
     Args:

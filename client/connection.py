@@ -33,7 +33,7 @@ from ..protocol.messages import (
     encode,
 )
 from ..protocol.socket_paths import check_listening, check_socket
-from .broker_socket import Link
+from .broker_socket import BrokerSocket
 from .pending import PendingTable
 
 logger = logging.getLogger(__name__)
@@ -55,7 +55,7 @@ class Connection:
         self._users = 0
         self._pid = os.getpid()
         self._lock = threading.Lock()
-        self._commands: deque[Callable[[Link], object]] = deque()
+        self._commands: deque[Callable[[BrokerSocket], object]] = deque()
         self._pending = PendingTable()
         self._reached = True  # somebody listened a moment ago (``shared``); the thread knows better, soon
         self._closing = False
@@ -140,7 +140,7 @@ class Connection:
         with self._lock:
             request = self._pending.forget(request_id)
         if request is not None:
-            self._post(lambda link: self._withdraw(link, request))
+            self._post(lambda broker: self._withdraw(broker, request))
 
     def _send(self, request: Rerank | GetStatus) -> "Future[Scores | Status]":
         if not self._reached:
@@ -152,10 +152,10 @@ class Connection:
             if self._ended is not None:
                 raise Unavailable(self._ended.message)
             answer = self._pending.add(request)
-        self._post(lambda link: link.send(request.id, frames))
+        self._post(lambda broker: broker.send(request.id, frames))
         return answer
 
-    def _post(self, command: Callable[[Link], object]) -> None:
+    def _post(self, command: Callable[[BrokerSocket], object]) -> None:
         self._commands.append(command)
         with contextlib.suppress(OSError):
             # A full pipe already wakes the thread; a closed one means it has ended.
@@ -166,8 +166,10 @@ class Connection:
     def _run(self) -> None:
         end = Unavailable("the connection to the broker was closed")
         try:
-            with contextlib.closing(Link(self._path, Hello(self._name, self._pid), self._wakened.fileno())) as link:
-                self._loop(link)
+            with contextlib.closing(
+                BrokerSocket(self._path, Hello(self._name, self._pid), self._wakened.fileno())
+            ) as broker:
+                self._loop(broker)
         except Exception as error:
             logger.exception("the connection to the broker failed")
             end = Unavailable(f"the connection to the broker failed: {error}")
@@ -178,35 +180,35 @@ class Connection:
             self._waker.close()
             self._wakened.close()
 
-    def _loop(self, link: Link) -> None:
+    def _loop(self, broker: BrokerSocket) -> None:
         while not self._closing:
-            if link.wait():
+            if broker.wait():
                 self._wakened.recv(4096)
-            if link.notice():
-                self._ask_again(link)
-            self._reached = link.reached
+            if broker.notice():
+                self._ask_again(broker)
+            self._reached = broker.reached
             while self._commands:
-                self._commands.popleft()(link)
-            if gone := link.flush():
+                self._commands.popleft()(broker)
+            if gone := broker.flush():
                 with self._lock:
                     self._pending.note_sent(gone)
-            for frames in link.read():
+            for frames in broker.read():
                 self._read_answer(frames)
 
     def _stop(self) -> None:
         self._closing = True
 
-    def _ask_again(self, link: Link) -> None:
+    def _ask_again(self, broker: BrokerSocket) -> None:
         """Repeat, once, what the last broker was sent and left unanswered."""
         with self._lock:
             requests = self._pending.to_resend()
         for request in requests:
-            link.send(request.id, encode(request))
+            broker.send(request.id, encode(request))
 
     @staticmethod
-    def _withdraw(link: Link, request: Rerank | GetStatus) -> None:
-        if not link.withdraw(request.id) and isinstance(request, Rerank):
-            link.send(request.id, encode(Cancel(request.id)))
+    def _withdraw(broker: BrokerSocket, request: Rerank | GetStatus) -> None:
+        if not broker.withdraw(request.id) and isinstance(request, Rerank):
+            broker.send(request.id, encode(Cancel(request.id)))
 
     def _read_answer(self, frames: list[bytes]) -> None:
         try:

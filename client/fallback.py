@@ -19,7 +19,7 @@ D = TypeVar("D", bound=Document)
 
 
 @dataclass(frozen=True, slots=True)
-class KeptOrReranked(Generic[D]):
+class FallbackResult(Generic[D]):
     """The documents to go on with, and how they came by their order.
 
     Attributes:
@@ -35,6 +35,10 @@ class KeptOrReranked(Generic[D]):
     rerank_error: str | None
 
 
+#: What ``FallbackResult`` was called in 0.1.
+KeptOrReranked = FallbackResult
+
+
 @functools.cache
 def _reranker_at(socket: Path) -> Reranker:
     """Return the process's reranker for ``socket``, kept so that its connection is."""
@@ -48,7 +52,7 @@ def rerank_or_keep_order(
     timeout: float = 3.0,
     *,
     reranker: Reranker | None = None,
-) -> KeptOrReranked[D]:
+) -> FallbackResult[D]:
     """Rerank if the service can, keep the given order if it cannot. Never raises for service trouble.
 
     Args:
@@ -59,12 +63,12 @@ def rerank_or_keep_order(
         reranker: The one to use; the process's own on the default socket if not given.
     """
     if not documents:
-        return KeptOrReranked([], [], None, None)
+        return FallbackResult([], [], None, None)
     grace = min(GRACE_S, timeout * _GRACE_SHARE)
     try:
         asked = reranker or _reranker_at(find_requests_socket())
         ranking = asked.rerank(query, documents, top_k, timeout - grace, grace=grace)
     except RerankError as error:
         kept = list(documents[: top_k or None])
-        return KeptOrReranked(kept, list(range(len(kept))), None, f"{error.code}: {error.message}")
-    return KeptOrReranked([documents[index] for index in ranking.order], ranking.order, ranking, None)
+        return FallbackResult(kept, list(range(len(kept))), None, f"{error.code}: {error.message}")
+    return FallbackResult([documents[index] for index in ranking.order], ranking.order, ranking, None)

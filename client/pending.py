@@ -16,7 +16,7 @@ Answer = Scores | Status
 
 
 @dataclass(slots=True)
-class Waiting:
+class PendingRequest:
     """One request, and whether it was sent, and sent a second time."""
 
     request: Request
@@ -29,14 +29,14 @@ class PendingTable:
     """Requests sent and not answered, by id."""
 
     def __init__(self) -> None:
-        self._waiting: dict[bytes, Waiting] = {}
+        self._waiting: dict[bytes, PendingRequest] = {}
 
     def __len__(self) -> int:
         return len(self._waiting)
 
     def add(self, request: Request) -> "Future[Answer]":
         """Expect an answer to ``request``."""
-        entry = self._waiting[request.id] = Waiting(request)
+        entry = self._waiting[request.id] = PendingRequest(request)
         return entry.answer
 
     def forget(self, request_id: bytes) -> Request | None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from .connection import Connection
 
 
-class Lease:
+class SharedConnection:
     """Holds at most one use of the shared connection to ``path``; any thread may ask for it."""
 
     # One for all leases, as it is held for a moment only: a forked child can renew one, not find them all.
@@ -42,7 +42,7 @@ class Lease:
 
 def _renew_lock() -> None:
     """In a forked child: a thread of the parent may have held the lock, and does not exist here."""
-    Lease._lock = threading.Lock()
+    SharedConnection._lock = threading.Lock()
 
 
 os.register_at_fork(after_in_child=_renew_lock)

@@ -15,7 +15,7 @@ from ..protocol.messages import RequestClass, Status
 from ..protocol.socket_paths import find_requests_socket
 from .encoding import Document, encode_documents, encode_query
 from .ranking import Ranking, rank
-from .shared_connection import Lease
+from .shared_connection import SharedConnection
 
 _Answer = TypeVar("_Answer")
 
@@ -39,7 +39,7 @@ class Reranker:
     def __init__(self, socket: str | Path | None = None, *, priority: RequestClass = "interactive") -> None:
         self.socket = Path(socket) if socket is not None else find_requests_socket()
         self.priority: RequestClass = priority
-        self._lease = Lease(self.socket, "client")
+        self._lease = SharedConnection(self.socket, "client")
 
     def rerank(
         self,

@@ -25,13 +25,13 @@ from ..client.ranking import Ranking
 from ..protocol.errors import RerankError, Unavailable
 from ..protocol.limits import DEFAULT_LIMITS
 from ..protocol.messages import Status
-from .body_limits import Bodies
+from .body_limits import BodyLimits
 from .errors import HttpError, error_response, json_response, new_request_id
-from .host_check import Guard
+from .host_check import HostCheck
 from .metrics import CONTENT_TYPE, exposition
 from .rerank_answer import rerank_answer
 from .rerank_body import RerankBody, read_rerank_body
-from .unhandled_errors import Faults
+from .unhandled_errors import UnhandledErrorMiddleware
 
 logger = logging.getLogger("openvino_reranker.http")
 
@@ -67,8 +67,8 @@ def make_app(
     """
     front = _Front(AsyncReranker(requests_socket, name="http_front"), timeout_s)
     origins = [origin.rstrip("/").lower() for origin in allow_origins]
-    bodies = Bodies(BODY_BYTES, ALL_BODIES_BYTES, BODY_S)
-    middleware = [Middleware(Guard, hosts=allow_hosts, origins=origins, bodies=bodies)]
+    bodies = BodyLimits(BODY_BYTES, ALL_BODIES_BYTES, BODY_S)
+    middleware = [Middleware(HostCheck, hosts=allow_hosts, origins=origins, bodies=bodies)]
     if origins:  # behind the guard: only what it lets in is answered in the browser's way
         middleware.append(
             Middleware(
@@ -80,7 +80,7 @@ def make_app(
                 expose_headers=["retry-after", "x-request-id"],
             )
         )
-    middleware.append(Middleware(Faults))
+    middleware.append(Middleware(UnhandledErrorMiddleware))
     app = Starlette(
         routes=[
             Route("/healthz", front.healthz, methods=["GET"]),

@@ -1,4 +1,4 @@
-"""Bodies of requests: how many bytes one may have, how many all together, and how long one may take to come."""
+"""BodyLimits of requests: how many bytes one may have, how many all together, and how long one may take to come."""
 
 import asyncio
 import contextlib
@@ -10,7 +10,7 @@ from ..protocol.errors import Overloaded, TooLarge
 from .errors import HttpError
 
 
-class Bodies:
+class BodyLimits:
     """The bodies of the requests that are being answered.
 
     Law of this class: what a request has sent counts until it is answered.

@@ -10,13 +10,13 @@ from urllib.parse import urlsplit
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from .body_limits import Bodies
+from .body_limits import BodyLimits
 from .errors import HttpError, error_response, new_request_id
 
 LOOPBACK_HOSTS = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
-class Guard:
+class HostCheck:
     """ASGI middleware that checks ``Host`` and ``Origin``, and holds bodies to their bounds.
 
     Args:
@@ -26,7 +26,7 @@ class Guard:
         bodies: The bounds on bodies.
     """
 
-    def __init__(self, app: ASGIApp, hosts: Iterable[str], origins: Iterable[str], bodies: Bodies) -> None:
+    def __init__(self, app: ASGIApp, hosts: Iterable[str], origins: Iterable[str], bodies: BodyLimits) -> None:
         self._app = app
         self._hosts = LOOPBACK_HOSTS | {host.lower() for host in hosts}
         self._origins = frozenset(origin.rstrip("/").lower() for origin in origins)

@@ -9,7 +9,7 @@ from .errors import HttpError, error_response, new_request_id
 logger = logging.getLogger("openvino_reranker.http")
 
 
-class Faults:
+class UnhandledErrorMiddleware:
     """ASGI middleware that answers an unforeseen exception with 500 and logs it once.
 
     starlette's own answers it outside of the middleware, where a web page could not read it, and raises it

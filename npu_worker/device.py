@@ -21,7 +21,7 @@ from .tokenization import Row
 
 if TYPE_CHECKING:
     from .job import Job
-    from .npu.busy_monitor import Witness
+    from .npu.busy_monitor import BusyMonitor
 
 #: Called in a thread of OpenVINO's when a run has finished; must not block.
 Wake = Callable[[], None]
@@ -48,7 +48,7 @@ class Device(Protocol):
     budget_tokens: int
     buckets: Sequence[Bucket]
     #: What proves that the device works, where there is such a thing.
-    witness: "Witness[Job] | None"
+    witness: "BusyMonitor[Job] | None"
 
     def pack(self, lengths: Sequence[int]) -> list[Run]:
         """Cut rows of these lengths into runs the device can take."""
@@ -98,7 +98,7 @@ class DynamicDevice:
 
     budget_tokens = 8192
     buckets: Sequence[Bucket] = ()
-    witness: "Witness[Job] | None" = None
+    witness: "BusyMonitor[Job] | None" = None
     #: Padded tokens of one run: a CPU is at its full rate from about 400 on, and a run must not take long.
     run_tokens = 1024
     _requests_in_flight = 2

@@ -8,7 +8,7 @@ import stat
 from pathlib import Path
 
 from ..errors import WorkerError
-from ..npu.busy_counter import BusyTime
+from ..npu.busy_counter import BusyCounter
 from ..npu.sysfs import COUNTER_FILE, DEV, DRIVER, SYSFS, AccelDevice, find_npu, frequencies, list_accel, module_version
 from .findings import Finding, ok, problem, warning
 
@@ -86,7 +86,7 @@ def _node(node: Path) -> Finding:
 
 def _counter(sysfs: Path) -> Finding:
     try:
-        counter = BusyTime(sysfs)
+        counter = BusyCounter(sysfs)
         return ok("busy time", f"{counter.path}: {counter.read()} us since the driver was loaded")
     except WorkerError as error:
         return problem("busy time", str(error), "install kernel 6.11 or newer; see that no sandbox hides sysfs")

@@ -11,9 +11,9 @@ import openvino as ov
 
 from ..engine import open_model
 from ..model.card import MODEL_FILE
-from ..npu.busy_counter import BusyTime
+from ..npu.busy_counter import BusyCounter
 from ..npu.compiler_process import make_static
-from ..npu.device import StaticDevice
+from ..npu.device import NpuDevice
 from ..npu.platform import Platform
 from ..npu.reference_logits import make_rows
 from ..npu.settings import NpuSettings
@@ -107,9 +107,9 @@ def device_gops(core: Any) -> dict[str, float]:
 
 
 def _time(
-    device: StaticDevice, row: Row, tokens: int, flop: float, gops: dict[str, float], platform: Platform, timed_s: float
+    device: NpuDevice, row: Row, tokens: int, flop: float, gops: dict[str, float], platform: Platform, timed_s: float
 ) -> Timing:
-    counter = BusyTime(platform.sysfs)
+    counter = BusyCounter(platform.sysfs)
     npu = find_npu(platform.sysfs)
     alone = _run(device, row, tokens, timed_s / 4, most=1)
     before, began = counter.read(), time.monotonic()
@@ -128,7 +128,7 @@ def _time(
     )
 
 
-def _run(device: StaticDevice, row: Row, tokens: int, seconds: float, most: int) -> float:
+def _run(device: NpuDevice, row: Row, tokens: int, seconds: float, most: int) -> float:
     """Return the rows a second with at most ``most`` in flight."""
     wake = threading.Event()
     began = time.monotonic()

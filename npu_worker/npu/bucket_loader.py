@@ -14,11 +14,11 @@ import openvino as ov
 from ..errors import CompileFailed, DeviceLost, WorkerError, WrongLogits
 from ..tokenization import PairTokenizer, Row
 from .blob_cache import GIVE_UP_AFTER, BlobCache
-from .busy_counter import BusyTime
+from .busy_counter import BusyCounter
 from .compiled_bucket import CompiledBucket
 from .compiler import CompilerDied, run_child
 from .compiler_process import make_static
-from .device import StaticDevice
+from .device import NpuDevice
 from .error_messages import find_known, innermost, translate
 from .platform import Platform, read_property
 from .reference_logits import Reference, make_rows
@@ -57,7 +57,7 @@ class BucketLoader:
 
     def __init__(
         self,
-        device: StaticDevice,
+        device: NpuDevice,
         model: Path,
         precision: str,
         tokenizer: PairTokenizer,
@@ -66,7 +66,7 @@ class BucketLoader:
         options: dict[str, str],
         cache: BlobCache,
         reference: Reference,
-        counter: BusyTime,
+        counter: BusyCounter,
         compile_limit_s: float,
         *,
         retry: bool = False,

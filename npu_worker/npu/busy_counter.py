@@ -15,7 +15,7 @@ from .sysfs import DRIVER, SYSFS, driver_of, find_npu
 READ_EVERY_S = 0.05
 
 
-class BusyTime:
+class BusyCounter:
     """The NPU's busy-time counter.
 
     Args:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from ..errors import StoodStill
-from .busy_counter import BusyTime
+from .busy_counter import BusyCounter
 from .error_messages import RELOAD
 
 logger = logging.getLogger("openvino_reranker.worker")
@@ -57,7 +57,7 @@ class Tally:
         return min(1.0, self.total / 1e6 / (self.seen - self.began)) if self.seen > self.began else 0.0
 
 
-class Witness(Generic[Work]):
+class BusyMonitor(Generic[Work]):
     """Watches the counter for the batches of one worker.
 
     Args:
@@ -66,7 +66,7 @@ class Witness(Generic[Work]):
         now: The time, s (monotonic).
     """
 
-    def __init__(self, counter: BusyTime, patience: int, now: float) -> None:
+    def __init__(self, counter: BusyCounter, patience: int, now: float) -> None:
         self._counter = counter
         self._patience = patience
         self._tally = Tally(last=counter.read(), began=now, seen=now)

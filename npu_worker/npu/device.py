@@ -19,7 +19,7 @@ from ..errors import DeviceLost, WorkerError
 from ..packing import Run
 from ..tokenization import Row
 from .bucket_plan import place, plan, with_costs
-from .busy_monitor import Witness
+from .busy_monitor import BusyMonitor
 from .compiled_bucket import BucketRequest, CompiledBucket
 from .error_messages import RELOAD, translate
 from .self_test import Proof
@@ -28,7 +28,7 @@ from .self_test import Proof
 NO_NUMBERS_IN_A_ROW = 3
 
 
-class StaticDevice:
+class NpuDevice:
     """A device of static shapes.
 
     Buckets come while it is in use, from the thread that compiles them.
@@ -45,10 +45,10 @@ class StaticDevice:
     budget_tokens = 8192
 
     def __init__(
-        self, lengths: Sequence[int], requests: int, precision: str, witness: Witness[Any], about: dict[str, Any]
+        self, lengths: Sequence[int], requests: int, precision: str, witness: BusyMonitor[Any], about: dict[str, Any]
     ) -> None:
         self.precision = precision
-        self.witness: Witness[Any] | None = witness
+        self.witness: BusyMonitor[Any] | None = witness
         self.buckets: Sequence[Bucket] = with_costs(lengths)
         self.requests = requests
         self._about = about

@@ -44,7 +44,7 @@ _OPTION = "the NPU's plugin does not know an option: leave it out of --npu-optio
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
+class KnownError:
     """A text that identifies an error, the error it is, and the sentence for it."""
 
     text: str
@@ -54,40 +54,40 @@ class Known:
 
 #: The first that is found in a message counts.
 KNOWN = (
-    Known("to_shape was called on a dynamic shape", ModelUnusable, _DYNAMIC),
-    Known("get_shape was called on a descriptor::Tensor with dynamic shape", ModelUnusable, _DYNAMIC),
-    Known("Upper bounds are not specified for node", ModelUnusable, _DYNAMIC),
-    Known("Got non broadcastable dimensions pair", ModelUnusable, _DYNAMIC),
-    Known("Got negative shape dim bound", ModelUnusable, _DYNAMIC),
-    Known("input tensor shape and filter shape must be the same: -", ModelUnusable, _DYNAMIC),
-    Known("Failed to check SDPA nodes", ModelUnusable, _DYNAMIC),
-    Known("ZE_RESULT_ERROR_DEVICE_LOST", DeviceLost, _LOST),
-    Known("0x70000001", DeviceLost, _LOST),
-    Known("MAPPED_INFERENCE_VERSION is NOT compatible with the ELF", CompileFailed, _BLOB),
-    Known("Unexpected end of ORC input stream", CompileFailed, _BLOB),
-    Known("No backend registered during model import", CompileFailed, _BLOB),
-    Known("VCL compiler loading failed", NoCompiler, _COMPILER),
-    Known("libopenvino_intel_npu_compiler_loader.so", NoCompiler, _COMPILER),
-    Known("libopenvino_intel_npu_compiler.so", NoCompiler, _COMPILER),
-    Known("libnpu_driver_compiler.so", NoCompiler, _COMPILER),
-    Known("Could not find an NPU device", NoUserDriver, _USER_DRIVER),
-    Known("No available devices", NoUserDriver, _USER_DRIVER),
-    Known("No available backend", NoUserDriver, _USER_DRIVER),
-    Known("/dev/accel/accel0': Permission denied", NoPermission, _PERMISSION),
-    Known("Permission denied", NoPermission, _PERMISSION),
-    Known("ZE_RESULT_ERROR_UNSUPPORTED_FEATURE", DeviceUnavailable, _OLD_DRIVER),
-    Known("[NPU_VCL] Compiler returned msg", CompileFailed, _COMPILE),
-    Known("0x78000004", CompileFailed, _COMPILE),
-    Known("StopLocationVerifierPass", CompileFailed, _COMPILE),
-    Known("Unsupported configuration key", DeviceUnavailable, _OPTION),
-    Known("Unsupported property", DeviceUnavailable, _OPTION),
+    KnownError("to_shape was called on a dynamic shape", ModelUnusable, _DYNAMIC),
+    KnownError("get_shape was called on a descriptor::Tensor with dynamic shape", ModelUnusable, _DYNAMIC),
+    KnownError("Upper bounds are not specified for node", ModelUnusable, _DYNAMIC),
+    KnownError("Got non broadcastable dimensions pair", ModelUnusable, _DYNAMIC),
+    KnownError("Got negative shape dim bound", ModelUnusable, _DYNAMIC),
+    KnownError("input tensor shape and filter shape must be the same: -", ModelUnusable, _DYNAMIC),
+    KnownError("Failed to check SDPA nodes", ModelUnusable, _DYNAMIC),
+    KnownError("ZE_RESULT_ERROR_DEVICE_LOST", DeviceLost, _LOST),
+    KnownError("0x70000001", DeviceLost, _LOST),
+    KnownError("MAPPED_INFERENCE_VERSION is NOT compatible with the ELF", CompileFailed, _BLOB),
+    KnownError("Unexpected end of ORC input stream", CompileFailed, _BLOB),
+    KnownError("No backend registered during model import", CompileFailed, _BLOB),
+    KnownError("VCL compiler loading failed", NoCompiler, _COMPILER),
+    KnownError("libopenvino_intel_npu_compiler_loader.so", NoCompiler, _COMPILER),
+    KnownError("libopenvino_intel_npu_compiler.so", NoCompiler, _COMPILER),
+    KnownError("libnpu_driver_compiler.so", NoCompiler, _COMPILER),
+    KnownError("Could not find an NPU device", NoUserDriver, _USER_DRIVER),
+    KnownError("No available devices", NoUserDriver, _USER_DRIVER),
+    KnownError("No available backend", NoUserDriver, _USER_DRIVER),
+    KnownError("/dev/accel/accel0': Permission denied", NoPermission, _PERMISSION),
+    KnownError("Permission denied", NoPermission, _PERMISSION),
+    KnownError("ZE_RESULT_ERROR_UNSUPPORTED_FEATURE", DeviceUnavailable, _OLD_DRIVER),
+    KnownError("[NPU_VCL] Compiler returned msg", CompileFailed, _COMPILE),
+    KnownError("0x78000004", CompileFailed, _COMPILE),
+    KnownError("StopLocationVerifierPass", CompileFailed, _COMPILE),
+    KnownError("Unsupported configuration key", DeviceUnavailable, _OPTION),
+    KnownError("Unsupported property", DeviceUnavailable, _OPTION),
     # Says nothing by itself, so it comes last.
-    Known("ZE_RESULT_ERROR_UNKNOWN", DeviceLost, f"the NPU's driver failed and does not say why: {RELOAD}"),
-    Known("0x7ffffffe", DeviceLost, f"the NPU's driver failed and does not say why: {RELOAD}"),
+    KnownError("ZE_RESULT_ERROR_UNKNOWN", DeviceLost, f"the NPU's driver failed and does not say why: {RELOAD}"),
+    KnownError("0x7ffffffe", DeviceLost, f"the NPU's driver failed and does not say why: {RELOAD}"),
 )
 
 
-def find_known(text: str) -> Known | None:
+def find_known(text: str) -> KnownError | None:
     """Return the entry of ``KNOWN`` for an error text, if there is one."""
     return next((known for known in KNOWN if known.text in text), None)
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from ..errors import CounterStill, DeviceLost, WrongLogits
 from ..tokenization import Row
-from .busy_counter import BusyTime
+from .busy_counter import BusyCounter
 from .compiled_bucket import CompiledBucket
 from .error_messages import translate
 
@@ -35,7 +35,7 @@ class Proof:
 
 
 def prove(
-    bucket: CompiledBucket, rows: Sequence[Row], expected: Sequence[float], precision: str, counter: BusyTime
+    bucket: CompiledBucket, rows: Sequence[Row], expected: Sequence[float], precision: str, counter: BusyCounter
 ) -> Proof:
     """Put a bucket to the test.
 

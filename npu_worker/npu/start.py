@@ -12,9 +12,9 @@ from ..tokenization import PairTokenizer
 from .blob_cache import BlobCache
 from .bucket_loader import BucketLoader, Say
 from .bucket_plan import clip
-from .busy_counter import BusyTime
-from .busy_monitor import Witness
-from .device import StaticDevice
+from .busy_counter import BusyCounter
+from .busy_monitor import BusyMonitor
+from .device import NpuDevice
 from .error_messages import translate
 from .platform import Identity, Platform
 from .plugin_options import openvino_libraries, split_supported, wanted_options
@@ -26,7 +26,7 @@ logger = logging.getLogger("openvino_reranker.worker")
 
 def start_npu(
     model: ReadyModel, tokenizer: PairTokenizer, settings: NpuSettings, platform: Platform, say: Say
-) -> StaticDevice:
+) -> NpuDevice:
     """Return the NPU with its first bucket proven; the others follow in a thread.
 
     Raises:
@@ -42,7 +42,7 @@ def start_npu(
 
 def make_npu(
     model: ReadyModel, tokenizer: PairTokenizer, settings: NpuSettings, platform: Platform, *, retry: bool = False
-) -> tuple[StaticDevice, BucketLoader]:
+) -> tuple[NpuDevice, BucketLoader]:
     """Return the NPU without any bucket yet, and what loads them. Raises as ``start_npu``."""
     try:
         core = platform.make_core()
@@ -51,13 +51,13 @@ def make_npu(
     except RuntimeError as error:
         raise translate(str(error), "asking OpenVINO what it is", DeviceUnavailable) from error
     _warn(identity)
-    counter = BusyTime(platform.sysfs)
+    counter = BusyCounter(platform.sysfs)
     cache = BlobCache(settings.cache, model.card, identity, options)
-    device = StaticDevice(
+    device = NpuDevice(
         clip(settings.buckets, model.card.max_length),
         settings.requests,
         "int8" if model.card.precision == "int8" else "f16",
-        Witness(counter, settings.proof_batches, time.monotonic()),
+        BusyMonitor(counter, settings.proof_batches, time.monotonic()),
         {**asdict(identity), "options": options},
     )
     loader = BucketLoader(

@@ -2,7 +2,7 @@
 
 from hypothesis import given
 from hypothesis import strategies as st
-from openvino_reranker.broker.busy_union import BusyTime
+from openvino_reranker.broker.busy_union import BusyUnion
 from openvino_reranker.protocol.messages import BatchResult
 from openvino_reranker.tests.broker.harness import Bench
 
@@ -28,7 +28,7 @@ def test_batches_prefetched_together_do_not_count_each_others_time() -> None:
 
 @given(st.lists(st.tuples(st.integers(0, 50), st.integers(0, 100)), max_size=20))
 def test_the_sum_is_the_union_of_the_spans(steps: list[tuple[int, int]]) -> None:
-    busy, start, end, seen = BusyTime(), 0, 0, set[int]()
+    busy, start, end, seen = BusyUnion(), 0, 0, set[int]()
     for step, length in steps:  # batches begin and end in order
         start += step
         end = max(end, start + length)
@@ -38,7 +38,7 @@ def test_the_sum_is_the_union_of_the_spans(steps: list[tuple[int, int]]) -> None
 
 
 def test_another_worker_counts_anew() -> None:
-    busy = BusyTime()
+    busy = BusyUnion()
     busy.add(500, 9000)
     busy.add(300, 300)
     busy.add(200, 500)

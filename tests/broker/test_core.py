@@ -436,7 +436,7 @@ def test_hello_and_status_and_nonsense_are_answered() -> None:
     bench.hello()
     bench.take(bench.broker.worker_message(b"worker", WorkerState({"compiling": "3/7"}), bench.now))
     bench.take(bench.broker.client_message(peer, GetStatus(b"s"), bench.now))
-    bench.take(bench.broker.client_nonsense(b"peer", InvalidRequest("what?")))
+    bench.take(bench.broker.client_malformed(b"peer", InvalidRequest("what?")))
     welcome, status, refusal = (message for _, message in bench.to_clients)
     assert isinstance(welcome, Welcome)
     assert welcome.epoch == "epoch"

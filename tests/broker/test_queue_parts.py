@@ -3,11 +3,11 @@
 from hypothesis import given
 from hypothesis import strategies as st
 from openvino_reranker.broker.admission import Admission
-from openvino_reranker.broker.batch_budget import Room
-from openvino_reranker.broker.fair_queue import ADVANCE, QUANTUM, Turns
-from openvino_reranker.broker.pair_queue import Waiting
+from openvino_reranker.broker.batch_budget import BatchBudget
+from openvino_reranker.broker.fair_queue import ADVANCE, QUANTUM, FairQueue
+from openvino_reranker.broker.pair_queue import PairQueue
 from openvino_reranker.broker.request import Request
-from openvino_reranker.broker.throughput import Pace
+from openvino_reranker.broker.throughput import ThroughputEstimator
 from openvino_reranker.protocol.limits import Limits
 from openvino_reranker.protocol.messages import Bucket
 
@@ -38,12 +38,12 @@ def test_a_request_gives_every_pair_once_longest_first(lengths: list[int]) -> No
 
 @given(st.lists(lengths, min_size=1, max_size=6), st.integers(10, 4000), st.integers(0, 512))
 def test_turns_give_every_pair_once_and_end_empty(requests: list[list[int]], wanted: int, more: int) -> None:
-    turns = Turns()
+    turns = FairQueue()
     for number, each in enumerate(requests):
         turns.add(make_request(each, caller=str(number % 3), name=b"%d" % number))
     taken = []
     while turns:
-        batch = list(turns.take(Room(wanted, wanted + more), None, float))
+        batch = list(turns.take(BatchBudget(wanted, wanted + more), None, float))
         assert batch
         spent = [request.lengths[index] for request, index in batch]
         assert len(batch) == 1 or (sum(spent) <= wanted + more and sum(spent[:-1]) + spent[-1] / 2 <= wanted)
@@ -54,12 +54,12 @@ def test_turns_give_every_pair_once_and_end_empty(requests: list[list[int]], wan
 
 @given(st.lists(st.lists(st.integers(4, 512), min_size=1, max_size=9), min_size=2, max_size=6), st.integers(100, 3000))
 def test_callers_with_enough_to_do_get_the_same_share(sizes: list[list[int]], wanted: int) -> None:
-    turns = Turns()
+    turns = FairQueue()
     for number, each in enumerate(sizes):
         turns.add(make_request(each * (40_000 // sum(each)), caller=str(number), name=b"%d" % number))
     got = dict.fromkeys(map(str, range(len(sizes))), 0)
     while sum(got.values()) < 30_000:
-        for request, index in turns.take(Room(wanted, wanted), None, float):
+        for request, index in turns.take(BatchBudget(wanted, wanted), None, float):
             got[request.caller] += request.lengths[index]
         # The bound that turns.py states, whatever the batches and whoever fits them best.
         assert max(got.values()) - min(got.values()) <= QUANTUM + ADVANCE + 512
@@ -67,7 +67,7 @@ def test_callers_with_enough_to_do_get_the_same_share(sizes: list[list[int]], wa
 
 @given(st.integers(1, 6), st.integers(4, 512), st.integers(4, 512), st.integers(100, 3000))
 def test_newcomers_without_end_do_not_starve_who_waits(pairs: int, length: int, newcomers: int, wanted: int) -> None:
-    turns = Turns()
+    turns = FairQueue()
     for number in range(20):
         turns.add(make_request([newcomers], f"before {number}", b"before %d" % number))
     turns.add(make_request([length] * pairs, "waits", b"waits"))
@@ -75,28 +75,28 @@ def test_newcomers_without_end_do_not_starve_who_waits(pairs: int, length: int, 
     for number in range(400):
         # With every batch there is one more caller that was never here before, and it fits better.
         turns.add(make_request([min(newcomers, wanted // 2)], f"{number}", b"%d" % number))
-        left -= sum(request.id == b"waits" for request, _ in turns.take(Room(wanted, wanted), None, float))
+        left -= sum(request.id == b"waits" for request, _ in turns.take(BatchBudget(wanted, wanted), None, float))
         if not left:
             return
     raise AssertionError(f"{left} pairs still wait")
 
 
 def test_a_batch_costs_about_what_is_wanted_and_never_more_than_the_worker_takes() -> None:
-    rooms = (Room(240, 1000), Room(260, 1000), Room(260, 299), Room(50, 50))
+    rooms = (BatchBudget(240, 1000), BatchBudget(260, 1000), BatchBudget(260, 299), BatchBudget(50, 50))
     sizes = []
     for room in rooms:
-        turns = Turns()
+        turns = FairQueue()
         turns.add(make_request([100] * 20))
         sizes.append(len(list(turns.take(room, None, float))))
     assert sizes == [2, 3, 2, 1]
 
 
 def test_a_batch_is_filled_with_like_lengths_of_all_callers() -> None:
-    turns = Turns()
+    turns = FairQueue()
     for number in range(3):
         turns.add(make_request([100 + number, 300 + number, 500 + number], str(number), b"%d" % number))
     batches = [
-        sorted(request.lengths[index] for request, index in turns.take(Room(each, each), None, float))
+        sorted(request.lengths[index] for request, index in turns.take(BatchBudget(each, each), None, float))
         for each in (1503, 903, 303)
     ]
     assert batches == [[500, 501, 502], [300, 301, 302], [100, 101, 102]]
@@ -104,9 +104,9 @@ def test_a_batch_is_filled_with_like_lengths_of_all_callers() -> None:
 
 @given(st.integers(1, 40), st.integers(100, 1000))
 def test_a_remainder_of_less_than_half_a_batch_goes_along(pairs: int, wanted: int) -> None:
-    waiting = Waiting()
+    waiting = PairQueue()
     waiting.add(make_request([100] * pairs))
-    batch = waiting.take(Room(wanted, 10_000), float)
+    batch = waiting.take(BatchBudget(wanted, 10_000), float)
     if pairs * 100 <= 1.5 * wanted:
         assert len(batch) == pairs
     else:
@@ -116,7 +116,7 @@ def test_a_remainder_of_less_than_half_a_batch_goes_along(pairs: int, wanted: in
 
 @given(st.lists(lengths, min_size=1, max_size=5), st.booleans(), st.sets(st.integers(0, 4)))
 def test_waiting_forgets_nothing_and_keeps_nothing(requests: list[list[int]], same: bool, removed: set[int]) -> None:
-    waiting = Waiting()
+    waiting = PairQueue()
     made = [
         make_request(each, str(number), b"q" if same else b"%d" % number, same) for number, each in enumerate(requests)
     ]
@@ -127,7 +127,7 @@ def test_waiting_forgets_nothing_and_keeps_nothing(requests: list[list[int]], sa
         assert waiting.remove(made[number]) == len(requests[number])
     started = []
     while waiting:
-        for entry in waiting.take(Room(300, 300), float):
+        for entry in waiting.take(BatchBudget(300, 300), float):
             started += [(request.id, index) for request, index in entry]
     kept = [number for number in range(len(made)) if number not in removed]
     assert sorted(started) == sorted((b"%d" % n, i) for n in kept for i in range(len(requests[n])))
@@ -155,9 +155,9 @@ def test_admission_never_goes_over_a_bound_and_returns_to_zero(asked: list[tuple
 
 
 def test_a_row_costs_its_bucket_and_a_batch_aims_at_its_time() -> None:
-    pace = Pace(512, 8192, [Bucket(128, 128), Bucket(64, 80), Bucket(512, 600)], 100)
+    pace = ThroughputEstimator(512, 8192, [Bucket(128, 128), Bucket(64, 80), Bucket(512, 600)], 100)
     assert [pace.cost(tokens) for tokens in (4, 64, 65, 128, 129, 512)] == [80, 80, 128, 128, 600, 600]
-    assert Pace(512, 8192, [], 100).cost(77) == 77
+    assert ThroughputEstimator(512, 8192, [], 100).cost(77) == 77
     for _ in range(50):
         pace.observe(size=4000, tokens=1000, padded_tokens=3000, inference_ms=100)
     assert abs(pace.room().wanted - 3000) < 1
@@ -167,7 +167,7 @@ def test_a_row_costs_its_bucket_and_a_batch_aims_at_its_time() -> None:
 
 
 def test_a_pairs_length_is_estimated_from_what_was_seen() -> None:
-    pace = Pace(512, 8192, [], 100)
+    pace = ThroughputEstimator(512, 8192, [], 100)
     for _ in range(60):
         pace.observe(size=8000, tokens=1000, padded_tokens=1000, inference_ms=100)
     assert abs(pace.length(800) - 103) <= 1

@@ -1,4 +1,4 @@
-"""Bodies are bounded one by one, all together, and in time."""
+"""BodyLimits are bounded one by one, all together, and in time."""
 
 import asyncio
 import contextlib
@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 import pytest
 from openvino_reranker.http_front.app import ALL_BODIES_BYTES, BODY_BYTES
-from openvino_reranker.http_front.body_limits import Bodies
+from openvino_reranker.http_front.body_limits import BodyLimits
 from openvino_reranker.http_front.errors import HttpError, error_response
 from openvino_reranker.protocol.errors import Overloaded, RerankError, TooLarge
 from openvino_reranker.tests.processes import Program
@@ -45,7 +45,7 @@ def run(test: Callable[[], Coroutine[Any, Any, None]]) -> None:
 
 def test_one_body_is_bounded() -> None:
     async def test() -> None:
-        bodies = Bodies(100, 1000, 5)
+        bodies = BodyLimits(100, 1000, 5)
         with bodies.reading(pieces(60, 40)) as receive:
             assert await read(receive) == 100
         with bodies.reading(pieces(60, 41)) as receive, pytest.raises(TooLarge, match="more than 100 bytes"):
@@ -56,7 +56,7 @@ def test_one_body_is_bounded() -> None:
 
 def test_all_bodies_together_are_bounded_until_they_are_answered() -> None:
     async def test() -> None:
-        bodies = Bodies(100, 150, 5)
+        bodies = BodyLimits(100, 150, 5)
         with bodies.reading(pieces(100)) as first:
             await read(first)
             with bodies.reading(pieces(60)) as second, pytest.raises(Overloaded) as refused:
@@ -73,7 +73,7 @@ def test_all_bodies_together_are_bounded_until_they_are_answered() -> None:
 def test_a_body_that_does_not_come_is_given_up(sent: int) -> None:
     async def test() -> None:
         caller = pieces(*[sent] * bool(sent), more=True)
-        with Bodies(100, 100, 0.05).reading(caller) as receive, pytest.raises(HttpError) as refused:
+        with BodyLimits(100, 100, 0.05).reading(caller) as receive, pytest.raises(HttpError) as refused:
             await read(receive)
         assert refused.value.http_status == 408
         assert f"{sent} bytes of it did" in refused.value.message
@@ -84,7 +84,7 @@ def test_a_body_that_does_not_come_is_given_up(sent: int) -> None:
 
 def test_waiting_for_the_caller_to_hang_up_has_no_time_limit() -> None:
     async def test() -> None:
-        with Bodies(100, 100, 0.05).reading(pieces(10)) as receive:
+        with BodyLimits(100, 100, 0.05).reading(pieces(10)) as receive:
             await read(receive)
             with pytest.raises(TimeoutError):
                 async with asyncio.timeout(0.2):

@@ -14,7 +14,7 @@ from openvino_reranker.daemon.notify import Notifier
 from openvino_reranker.npu_worker import loop
 from openvino_reranker.npu_worker.device import Device, Finished, Wake
 from openvino_reranker.npu_worker.job import Job
-from openvino_reranker.npu_worker.npu.busy_monitor import Witness
+from openvino_reranker.npu_worker.npu.busy_monitor import BusyMonitor
 from openvino_reranker.npu_worker.packing import Run, pack
 from openvino_reranker.npu_worker.tokenization import Row
 from openvino_reranker.protocol.messages import Bucket
@@ -25,7 +25,7 @@ class HangingDevice:
     precision = "f32"
     budget_tokens = 1024
     buckets: Sequence[Bucket] = ()
-    witness: Witness[Job] | None = None
+    witness: BusyMonitor[Job] | None = None
 
     def __init__(self, good: int) -> None:
         self._good = good

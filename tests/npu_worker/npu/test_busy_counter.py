@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 from openvino_reranker.npu_worker.errors import CounterLost, CounterUnreadable, NoCounter, NoNpu
-from openvino_reranker.npu_worker.npu.busy_counter import READ_EVERY_S, BusyTime
+from openvino_reranker.npu_worker.npu.busy_counter import READ_EVERY_S, BusyCounter
 from openvino_reranker.npu_worker.npu.sysfs import find_npu, frequencies, list_accel
 from openvino_reranker.tests.npu_worker.npu.sysfs_tree import SysfsTree
 
@@ -22,44 +22,44 @@ def test_the_npu_is_the_device_of_its_driver_not_the_first(tmp_path: Path) -> No
 def test_no_accelerators_at_all(tmp_path: Path) -> None:
     assert list_accel(tmp_path) == []
     with pytest.raises(NoNpu, match="intel_vpu"):
-        BusyTime(tmp_path)
+        BusyCounter(tmp_path)
 
 
 def test_another_makers_accelerator_is_no_npu(tmp_path: Path) -> None:
     tree = SysfsTree(tmp_path, driver="habanalabs")
     with pytest.raises(NoNpu, match="intel_vpu"):
-        BusyTime(tree.root)
+        BusyCounter(tree.root)
 
 
 def test_an_old_kernel_has_no_counter(tmp_path: Path) -> None:
     tree = SysfsTree(tmp_path, counter=None)
     with pytest.raises(NoCounter, match=r"npu_busy_time_us.*kernel 6\.11"):
-        BusyTime(tree.root)
+        BusyCounter(tree.root)
 
 
 @pytest.mark.parametrize("content", ["", "many", "1.5e3"])
 def test_a_counter_that_is_no_number(tmp_path: Path, content: str) -> None:
     tree = SysfsTree(tmp_path, counter=content)
     with pytest.raises(CounterUnreadable, match="npu_busy_time_us"):
-        BusyTime(tree.root)
+        BusyCounter(tree.root)
 
 
 def test_a_counter_that_cannot_be_opened(tree: SysfsTree) -> None:
     tree.counter.unlink()
     tree.counter.mkdir()  # as unreadable for root as for others
     with pytest.raises(CounterUnreadable, match="Is a directory"):
-        BusyTime(tree.root)
+        BusyCounter(tree.root)
 
 
 def test_it_is_read_20_times_a_second_at_most(tree: SysfsTree) -> None:
-    counter = BusyTime(tree.root)
+    counter = BusyCounter(tree.root)
     reads = [counter.try_read(100 + step / 1000) for step in range(1000)]
     assert sum(read is not None for read in reads) == 20
     assert counter.due_in(100.96) == pytest.approx(0.04)
 
 
 def test_reading_waits_until_it_may(tree: SysfsTree) -> None:
-    counter = BusyTime(tree.root)
+    counter = BusyCounter(tree.root)
     counter.read()
     began = time.monotonic()
     tree.set(5000)
@@ -68,14 +68,14 @@ def test_reading_waits_until_it_may(tree: SysfsTree) -> None:
 
 
 def test_a_counter_that_vanishes(tree: SysfsTree) -> None:
-    counter = BusyTime(tree.root)
+    counter = BusyCounter(tree.root)
     tree.counter.unlink()
     with pytest.raises(CounterLost, match="npu_busy_time_us can be read no more"):
         counter.try_read(1.0)
 
 
 def test_a_device_that_gets_another_driver(tree: SysfsTree) -> None:
-    counter = BusyTime(tree.root)
+    counter = BusyCounter(tree.root)
     tree.bind(tree.device, "vfio-pci")
     with pytest.raises(CounterLost, match="has the driver vfio-pci now"):
         counter.try_read(1.0)

@@ -6,7 +6,7 @@ from openvino_reranker.npu_worker.errors import DeviceLost, WorkerError
 from openvino_reranker.npu_worker.job import Job
 from openvino_reranker.npu_worker.model.store import ReadyModel
 from openvino_reranker.npu_worker.npu.compiled_bucket import BucketRequest, CompiledBucket
-from openvino_reranker.npu_worker.npu.device import NO_NUMBERS_IN_A_ROW, StaticDevice
+from openvino_reranker.npu_worker.npu.device import NO_NUMBERS_IN_A_ROW, NpuDevice
 from openvino_reranker.npu_worker.npu.self_test import Proof
 from openvino_reranker.npu_worker.packing import Run
 from openvino_reranker.npu_worker.pipeline import MOST_WAITING_JOBS, Pipeline
@@ -40,15 +40,15 @@ class FakeBucket:
         self.free = list(self.all)
 
 
-def admit(device: StaticDevice, tokens: int) -> FakeBucket:
+def admit(device: NpuDevice, tokens: int) -> FakeBucket:
     bucket = FakeBucket(tokens, device.requests)
     device.admit(cast("CompiledBucket", bucket), Proof(tokens, 1, 0.0, 1.0))
     return bucket
 
 
 @pytest.fixture
-def device() -> StaticDevice:
-    return StaticDevice((16, 32, 64), 2, "f16", cast("Any", None), {})
+def device() -> NpuDevice:
+    return NpuDevice((16, 32, 64), 2, "f16", cast("Any", None), {})
 
 
 def rows(*lengths: int) -> list[Row]:
@@ -59,7 +59,7 @@ def nothing() -> None:
     """Do nothing."""
 
 
-def test_so_many_in_flight_over_all_buckets(device: StaticDevice) -> None:
+def test_so_many_in_flight_over_all_buckets(device: NpuDevice) -> None:
     small, large = admit(device, 16), admit(device, 32)
     batch = rows(10, 20, 10)
     runs = device.pack([len(row) for row in batch])
@@ -72,9 +72,7 @@ def test_so_many_in_flight_over_all_buckets(device: StaticDevice) -> None:
     assert device.start(runs[2], batch, nothing)
 
 
-def test_a_row_whose_bucket_is_being_compiled_waits_and_others_pass_it_by(
-    device: StaticDevice, tiny: ReadyModel
-) -> None:
+def test_a_row_whose_bucket_is_being_compiled_waits_and_others_pass_it_by(device: NpuDevice, tiny: ReadyModel) -> None:
     # Given a device whose longest bucket is not there yet, and a batch with a long pair first
     small, middle = admit(device, 16), admit(device, 32)
     tokenizer = PairTokenizer(tiny.folder / "tokenizer.json", 64)
@@ -101,7 +99,7 @@ def test_a_row_whose_bucket_is_being_compiled_waits_and_others_pass_it_by(
     assert pipeline.idle
 
 
-def job(number: int, tokenizer: PairTokenizer, device: StaticDevice, passages: list[str]) -> Job:
+def job(number: int, tokenizer: PairTokenizer, device: NpuDevice, passages: list[str]) -> Job:
     pairs = [(0, passage.encode()) for passage in passages]
     return Job(Batch(number, [b"berlin"], pairs), tokenizer, device)
 
@@ -113,7 +111,7 @@ def end_all(*buckets: FakeBucket) -> None:
                 request.end()
 
 
-def test_not_without_end_does_it_take_what_it_cannot_run(device: StaticDevice, tiny: ReadyModel) -> None:
+def test_not_without_end_does_it_take_what_it_cannot_run(device: NpuDevice, tiny: ReadyModel) -> None:
     tokenizer = PairTokenizer(tiny.folder / "tokenizer.json", 64)
     admit(device, 16)
     pipeline = Pipeline(device, nothing)
@@ -123,7 +121,7 @@ def test_not_without_end_does_it_take_what_it_cannot_run(device: StaticDevice, t
     assert pipeline.free_in_ms(0.0) > 1e9
 
 
-def test_a_bucket_given_up_hands_its_rows_to_the_next_larger_one(device: StaticDevice) -> None:
+def test_a_bucket_given_up_hands_its_rows_to_the_next_larger_one(device: NpuDevice) -> None:
     admit(device, 16)
     batch = rows(20)
     [planned] = device.pack([20])
@@ -138,7 +136,7 @@ def test_a_bucket_given_up_hands_its_rows_to_the_next_larger_one(device: StaticD
     assert device._state(32) == {"state": "given up", "why": "the compiler aborted"}
 
 
-def test_a_bucket_that_comes_wakes_the_loop(device: StaticDevice) -> None:
+def test_a_bucket_that_comes_wakes_the_loop(device: NpuDevice) -> None:
     woken: list[int] = []
     assert not device.start(Run((0,), 16), rows(10), lambda: woken.append(1))
     assert device.progress() == "compiling 1/3"
@@ -154,9 +152,7 @@ def test_a_bucket_that_comes_wakes_the_loop(device: StaticDevice) -> None:
         ("the device answered [nan]", r"\[nan\]"),
     ],
 )
-def test_a_failed_inference_is_the_end_of_the_device(
-    device: StaticDevice, tiny: ReadyModel, said: str, says: str
-) -> None:
+def test_a_failed_inference_is_the_end_of_the_device(device: NpuDevice, tiny: ReadyModel, said: str, says: str) -> None:
     bucket = admit(device, 16)
     pipeline = Pipeline(device, nothing)
     pipeline.add(job(3, PairTokenizer(tiny.folder / "tokenizer.json", 64), device, ["live"]), 0.0)
@@ -170,7 +166,7 @@ def test_a_failed_inference_is_the_end_of_the_device(
         device.check()
 
 
-def test_a_pair_that_overflows_fails_alone(device: StaticDevice, tiny: ReadyModel) -> None:
+def test_a_pair_that_overflows_fails_alone(device: NpuDevice, tiny: ReadyModel) -> None:
     bucket = admit(device, 16)
     tokenizer = PairTokenizer(tiny.folder / "tokenizer.json", 64)
     pipeline = Pipeline(device, nothing)
@@ -188,7 +184,7 @@ def test_a_pair_that_overflows_fails_alone(device: StaticDevice, tiny: ReadyMode
         device.check()
 
 
-def test_a_device_that_answers_no_numbers_is_lost(device: StaticDevice, tiny: ReadyModel) -> None:
+def test_a_device_that_answers_no_numbers_is_lost(device: NpuDevice, tiny: ReadyModel) -> None:
     bucket = admit(device, 16)
     tokenizer = PairTokenizer(tiny.folder / "tokenizer.json", 64)
     pipeline = Pipeline(device, nothing)
@@ -203,7 +199,7 @@ def test_a_device_that_answers_no_numbers_is_lost(device: StaticDevice, tiny: Re
         device.check()
 
 
-def test_a_device_that_does_not_take_a_row_is_lost(device: StaticDevice) -> None:
+def test_a_device_that_does_not_take_a_row_is_lost(device: NpuDevice) -> None:
     bucket = admit(device, 16)
     bucket.all[-1].answer = RuntimeError("ZE_RESULT_ERROR_DEVICE_LOST")
     assert device.start(Run((0,), 16), rows(10), nothing)
@@ -213,7 +209,7 @@ def test_a_device_that_does_not_take_a_row_is_lost(device: StaticDevice) -> None
         device.check()
 
 
-def test_the_first_trouble_counts(device: StaticDevice) -> None:
+def test_the_first_trouble_counts(device: NpuDevice) -> None:
     device.fail(WorkerError("first"))
     device.fail(WorkerError("second"))
     with pytest.raises(WorkerError, match="first"):

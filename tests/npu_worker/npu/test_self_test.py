@@ -5,7 +5,7 @@ from typing import Any, cast
 import pytest
 from openvino_reranker.npu_worker.errors import CounterStill, DeviceLost, WrongLogits
 from openvino_reranker.npu_worker.model.store import ReadyModel
-from openvino_reranker.npu_worker.npu.busy_counter import BusyTime
+from openvino_reranker.npu_worker.npu.busy_counter import BusyCounter
 from openvino_reranker.npu_worker.npu.compiled_bucket import CompiledBucket
 from openvino_reranker.npu_worker.npu.reference_logits import Reference, make_rows
 from openvino_reranker.npu_worker.npu.self_test import TOLERANCE, check_logits, check_rise, prove
@@ -83,13 +83,13 @@ def test_each_failure_has_its_own_error(tree: SysfsTree, answer: Any, rise: int,
     bucket = cast("CompiledBucket", FakeBucket(tree, answer, rise))
     rows = [Row([1, 2], [0, 1], False)] * 4
     with pytest.raises(error, match=says) as raised:
-        prove(bucket, rows, RIGHT, "fp16", BusyTime(tree.root))
+        prove(bucket, rows, RIGHT, "fp16", BusyCounter(tree.root))
     assert type(raised.value) is error
 
 
 def test_a_proof_says_what_it_saw(tree: SysfsTree) -> None:
     bucket = cast("CompiledBucket", FakeBucket(tree, RIGHT, 70))
-    proof = prove(bucket, [Row([1, 2], [0, 1], False)] * 4, RIGHT, "fp16", BusyTime(tree.root))
+    proof = prove(bucket, [Row([1, 2], [0, 1], False)] * 4, RIGHT, "fp16", BusyCounter(tree.root))
     assert (proof.tokens, proof.rise_us, proof.worst) == (64, 70, 0.0)
 
 
