@@ -8,12 +8,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..protocol.messages import Batch, BatchFailed, BatchResult
-from .device import Device, DynamicDevice
+from .device import Device
+from .dynamic_device import DynamicDevice
 from .errors import DeviceLost, ModelUnusable
 from .job import Job
 from .model.errors import ModelError
 from .model.store import ReadyModel, load
 from .npu.bucket_loader import Say
+from .npu.busy_monitor import BusyMonitor
 from .npu.platform import Platform
 from .npu.settings import NpuSettings
 from .npu.start import start_npu
@@ -37,12 +39,16 @@ class Engine:
         model: The ready model.
         tokenizer: Its tokenizer.
         device: The device it is compiled for.
+        monitor: What proves that the device works, where there is such a thing.
     """
 
-    def __init__(self, model: ReadyModel, tokenizer: PairTokenizer, device: Device) -> None:
+    def __init__(
+        self, model: ReadyModel, tokenizer: PairTokenizer, device: Device, monitor: BusyMonitor | None = None
+    ) -> None:
         self.model = model
         self.tokenizer = tokenizer
         self.device = device
+        self.monitor = monitor
 
     @classmethod
     def open(
@@ -74,13 +80,13 @@ class Engine:
             DeviceLost: The first inference failed, or answered what is no number.
         """
         model, tokenizer = open_model(folder)
-        on: Device
         if device == "NPU":
             npu = npu or NpuSettings(folder.parent / "compiled")
-            on = start_npu(model, tokenizer, npu, platform or Platform(), say)
+            npu_device = start_npu(model, tokenizer, npu, platform or Platform(), say)
+            engine = cls(model, tokenizer, npu_device, npu_device.busy_monitor)
         else:
             on = DynamicDevice(folder / "model.xml", model.card.max_length, device, precision, threads)
-        engine = cls(model, tokenizer, on)
+            engine = cls(model, tokenizer, on)
         engine.smoke()
         return engine
 

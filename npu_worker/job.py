@@ -75,7 +75,7 @@ class Job:
         if isinstance(finished.logits, Exception):
             self._failure = str(finished.logits)
             return
-        for place, logit in zip(finished.run.rows, finished.logits.tolist(), strict=True):
+        for place, logit in zip(finished.run.rows, finished.logits, strict=True):
             self._logits[place] = logit
 
     def give_up(self, run: Run, code: str, message: str) -> None:

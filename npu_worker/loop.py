@@ -34,6 +34,7 @@ from ..protocol.messages import (
 from .device import Device
 from .errors import WorkerError
 from .job import Job
+from .npu.busy_monitor import BusyMonitor
 from .pipeline import LEAD_MS, Pipeline
 from .tokenization import PairTokenizer
 
@@ -63,6 +64,7 @@ class WorkerLoop:
         model: The model's name, for answers.
         workers_socket: The broker's socket for workers; it may appear later.
         notifier: The line to the service manager, if there is one.
+        monitor: What proves that the device works, where there is such a thing.
     """
 
     def __init__(
@@ -72,8 +74,11 @@ class WorkerLoop:
         model: str,
         workers_socket: Path,
         notifier: Notifier | None = None,
+        monitor: BusyMonitor | None = None,
     ) -> None:
         self._device = device
+        self._monitor = monitor
+        self._ended: dict[int, Job] = {}  # by batch number: their rise of the busy time is not known yet
         self._tokenizer = tokenizer
         self._hello = WorkerHello(
             pid=os.getpid(),
@@ -152,8 +157,8 @@ class WorkerLoop:
     def _stopped(self, stop: StopSignal) -> bool:
         if self._stop_at is None:
             return False
-        witness = self._device.witness
-        answered = self._pipeline.idle and (witness is None or witness.idle)
+        monitor = self._monitor
+        answered = self._pipeline.idle and (monitor is None or monitor.idle)
         return answered or stop.count > 1 or time.monotonic() >= self._stop_at
 
     def _status_line(self) -> str:
@@ -174,8 +179,8 @@ class WorkerLoop:
         wait_ms = (self._last_word + self._progress_s() - now) * 1000
         if (due := self._heartbeat.next_wakeup()) is not None:
             wait_ms = min(wait_ms, (due - now) * 1000)
-        witness = self._device.witness
-        if witness is not None and (seconds := witness.due_in(now)) is not None:
+        monitor = self._monitor
+        if monitor is not None and (seconds := monitor.due_in(now)) is not None:
             wait_ms = min(wait_ms, seconds * 1000)
         if self._welcomed and not self._pulling and self._stop_at is None:
             wait_ms = min(wait_ms, self._pipeline.free_in_ms(now) - LEAD_MS)
@@ -183,8 +188,8 @@ class WorkerLoop:
 
     def _speak(self, now: float) -> None:
         """Tell that the loop runs; before the broker's welcome, say hello again (a dying broker may have had it)."""
-        if self._device.witness is not None:
-            self._device.witness.look_if_idle(now)
+        if self._monitor is not None:
+            self._monitor.look_if_idle(now)
         if not self._welcomed:
             self._say_hello()
             return
@@ -204,22 +209,23 @@ class WorkerLoop:
             self._send(Pull())
 
     def _finish_jobs(self) -> None:
-        """Answer what is done; where the device has a witness, once it has seen the batch work."""
+        """Answer what is done; where busy time is monitored, once the batch's rise is known."""
         now = time.monotonic()
-        witness = self._device.witness
+        monitor = self._monitor
         for job in self._pipeline.advance(now):
-            if witness is None or job.failed:
+            if monitor is None or job.failed:
                 self._answer(job, None)
             else:
-                witness.end(job, worked=job.worked)
-        if witness is not None:
-            for job, rise_us in witness.settle(now):
-                self._answer(job, rise_us)
+                self._ended[job.number] = job
+                monitor.end(job.number, worked=job.worked)
+        if monitor is not None:
+            for number, rise_us in monitor.settle(now):
+                self._answer(self._ended.pop(number), rise_us)
         self._device.check()
 
     def _answer(self, job: Job, npu_busy_delta_us: int | None) -> None:
-        witness = self._device.witness
-        answer = job.answer(npu_busy_delta_us, 0 if witness is None else witness.total_us)
+        monitor = self._monitor
+        answer = job.answer(npu_busy_delta_us, 0 if monitor is None else monitor.total_us)
         if isinstance(answer, BatchResult):
             self._pairs += len(answer.logits)
             self._device_ms += answer.inference_ms
@@ -245,15 +251,16 @@ class WorkerLoop:
             case Batch():
                 self._pulling = False
                 job = Job(message, self._tokenizer, self._device)
-                if self._device.witness is not None:
-                    self._device.witness.begin(job)
+                if self._monitor is not None:
+                    self._monitor.begin(job.number)
                 self._pipeline.add(job, time.monotonic())
                 self._finish_jobs()  # a batch of refused pairs is done at once
             case WhoAreYou() if self._welcomed:  # else the hello is on its way
                 # A broker that does not know us has no use for what another one asked for.
                 self._pipeline.abandon()
-                if self._device.witness is not None:
-                    self._device.witness.forget()
+                if self._monitor is not None:
+                    self._monitor.forget()
+                    self._ended.clear()
                 self._say_hello()
             case Dismissed(reason=reason):
                 raise Dismissal(reason)

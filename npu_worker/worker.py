@@ -74,7 +74,7 @@ def run_worker(
             time.monotonic() - started,
         )
         try:
-            WorkerLoop(engine.device, engine.tokenizer, name, workers_socket, notifier).run()
+            WorkerLoop(engine.device, engine.tokenizer, name, workers_socket, notifier, engine.monitor).run()
         except Dismissal as dismissal:
             logger.warning("dismissed: %s", dismissal)
 

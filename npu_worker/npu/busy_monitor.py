@@ -6,7 +6,7 @@ second, so batches that end closer together than that wait for one reading toget
 
 import logging
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Any
 
 from ..errors import StoodStill
 from .busy_counter import BusyCounter
@@ -14,14 +14,12 @@ from .error_messages import RELOAD
 
 logger = logging.getLogger("openvino_reranker.worker")
 
-Work = TypeVar("Work")
-
 
 @dataclass(slots=True)
-class _Open(Generic[Work]):
+class _OpenBatch:
     """A batch between its beginning and its answer; ``total`` as it was when it began."""
 
-    work: Work
+    batch: int
     total: int
     resets: int
     ended: bool = False
@@ -57,7 +55,7 @@ class Tally:
         return min(1.0, self.total / 1e6 / (self.seen - self.began)) if self.seen > self.began else 0.0
 
 
-class BusyMonitor(Generic[Work]):
+class BusyMonitor:
     """Watches the counter for the batches of one worker.
 
     Args:
@@ -70,7 +68,7 @@ class BusyMonitor(Generic[Work]):
         self._counter = counter
         self._patience = patience
         self._tally = Tally(last=counter.read(), began=now, seen=now)
-        self._open: list[_Open[Work]] = []
+        self._open: list[_OpenBatch] = []
         self._still = 0
 
     @property
@@ -83,21 +81,21 @@ class BusyMonitor(Generic[Work]):
         """How far the counter has risen since the worker began, µs, at the last reading."""
         return self._tally.total
 
-    def begin(self, work: Work) -> None:
+    def begin(self, batch: int) -> None:
         """Note that a batch goes to the device."""
-        self._open.append(_Open(work, self._tally.total, self._tally.resets))
+        self._open.append(_OpenBatch(batch, self._tally.total, self._tally.resets))
 
-    def end(self, work: Work, *, worked: bool) -> None:
+    def end(self, batch: int, *, worked: bool) -> None:
         """Note that a batch has ended; ``worked`` says whether it needed the device at all."""
         for each in self._open:
-            if each.work is work:
+            if each.batch == batch:
                 each.ended, each.worked = True, worked
 
     def forget(self) -> None:
         """Forget all batches."""
         self._open.clear()
 
-    def settle(self, now: float) -> list[tuple[Work, int]]:
+    def settle(self, now: float) -> list[tuple[int, int]]:
         """Return the batches that have ended, each with its rise, µs; none while no reading is allowed.
 
         Raises:
@@ -111,7 +109,7 @@ class BusyMonitor(Generic[Work]):
         settled = []
         for each in ended:
             rise = self._tally.total - each.total
-            settled.append((each.work, rise))
+            settled.append((each.batch, rise))
             if rise > 0:
                 self._still = 0
             elif each.worked and each.resets == self._tally.resets:

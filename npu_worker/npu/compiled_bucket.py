@@ -4,7 +4,8 @@ import weakref
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from ..device import INPUT_NAMES, read_logits
+from ..inputs import INPUT_NAMES
+from ..logits import read_logits
 from ..tokenization import Row
 
 #: A row takes tens of ms; a driver that has not ended it by now never will, ms.

@@ -11,8 +11,6 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
 from ...protocol.messages import Bucket
 from ..device import Finished, Wake
 from ..errors import DeviceLost, WorkerError
@@ -37,7 +35,7 @@ class NpuDevice:
         lengths: Tokens of all its buckets, sorted.
         requests: Rows in flight over all of them; 0 until the first compiled bucket tells.
         precision: Of the arithmetic, for status pages.
-        witness: What proves that it works.
+        busy_monitor: What proves that it works.
         about: What else status pages show.
     """
 
@@ -45,10 +43,10 @@ class NpuDevice:
     budget_tokens = 8192
 
     def __init__(
-        self, lengths: Sequence[int], requests: int, precision: str, witness: BusyMonitor[Any], about: dict[str, Any]
+        self, lengths: Sequence[int], requests: int, precision: str, busy_monitor: BusyMonitor, about: dict[str, Any]
     ) -> None:
         self.precision = precision
-        self.witness: BusyMonitor[Any] | None = witness
+        self.busy_monitor = busy_monitor
         self.buckets: Sequence[Bucket] = with_costs(lengths)
         self.requests = requests
         self._about = about
@@ -111,7 +109,7 @@ class NpuDevice:
                 finished.append(Finished(run, logit, when))
             else:
                 self._no_numbers = 0
-                finished.append(Finished(run, np.array([logit], dtype=np.float32), when))
+                finished.append(Finished(run, [logit], when))
         return finished
 
     def check(self) -> None:
@@ -130,8 +128,7 @@ class NpuDevice:
         progress = self.progress()
         with self._lock:
             buckets = {str(each.tokens): self._state(each.tokens) for each in self.buckets}
-        seen = self.witness.details() if self.witness is not None else {}
-        return {"npu": self._about, "compile": progress or "done", "buckets": buckets, **seen}
+        return {"npu": self._about, "compile": progress or "done", "buckets": buckets, **self.busy_monitor.details()}
 
     # --- what the thread that compiles calls --------------------------------------------------------
 

@@ -15,8 +15,8 @@ import msgspec
 import numpy as np
 import openvino as ov
 
-from ..device import INPUT_NAMES
 from ..errors import ModelUnusable
+from ..inputs import INPUT_NAMES
 from ..tokenization import PairTokenizer, Row
 
 logger = logging.getLogger("openvino_reranker.worker")

@@ -7,13 +7,13 @@
 """
 
 import logging
+import math
 import os
 import signal
 import sys
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from openvino_reranker.npu_worker import job, loop
 from openvino_reranker.npu_worker.device import Finished
 from openvino_reranker.npu_worker.engine import Engine
@@ -40,7 +40,7 @@ def main(runtime: Path, model: Path, fault: str) -> None:
         case "nan":
             collect = device.collect
             device.collect = lambda: [
-                Finished(each.run, np.full(len(each.run.rows), np.nan, np.float32), each.ended) for each in collect()
+                Finished(each.run, [math.nan] * len(each.run.rows), each.ended) for each in collect()
             ]
     loop.WorkerLoop(device, engine.tokenizer, engine.model.card.name, runtime / "workers.sock").run()
 

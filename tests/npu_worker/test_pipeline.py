@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from typing import cast
 
-import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 from openvino_reranker.npu_worker.device import Finished
@@ -24,8 +23,6 @@ class Tokenizer:
 class Device:
     """Runs ``lanes`` runs of one row side by side; lengths in ``missing`` have no shape yet."""
 
-    witness = None
-
     def __init__(self, lanes: int = 1, missing: Sequence[int] = ()) -> None:
         self.lanes = lanes
         self.missing = set(missing)
@@ -43,7 +40,7 @@ class Device:
 
     def end(self, run: Run, when: float) -> None:
         self.running.remove(run)
-        self.ended.append(Finished(run, np.ones(1, np.float32), when))
+        self.ended.append(Finished(run, [1.0], when))
 
     def collect(self) -> list[Finished]:
         ended, self.ended = self.ended, []

@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from openvino_reranker.npu_worker.device import DynamicDevice
+from openvino_reranker.npu_worker.dynamic_device import DynamicDevice
 from openvino_reranker.npu_worker.engine import Engine
 from openvino_reranker.npu_worker.model.store import ReadyModel
 from openvino_reranker.npu_worker.npu.settings import NpuSettings

@@ -2,7 +2,7 @@
 
 import pytest
 from openvino_reranker.npu_worker import engine
-from openvino_reranker.npu_worker.device import DynamicDevice
+from openvino_reranker.npu_worker.dynamic_device import DynamicDevice
 from openvino_reranker.npu_worker.engine import Engine
 from openvino_reranker.npu_worker.errors import DeviceLost
 from openvino_reranker.npu_worker.model.store import ReadyModel

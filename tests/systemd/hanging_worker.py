@@ -9,12 +9,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from openvino_reranker.daemon.notify import Notifier
 from openvino_reranker.npu_worker import loop
 from openvino_reranker.npu_worker.device import Device, Finished, Wake
-from openvino_reranker.npu_worker.job import Job
-from openvino_reranker.npu_worker.npu.busy_monitor import BusyMonitor
 from openvino_reranker.npu_worker.packing import Run, pack
 from openvino_reranker.npu_worker.tokenization import Row
 from openvino_reranker.protocol.messages import Bucket
@@ -25,7 +22,6 @@ class HangingDevice:
     precision = "f32"
     budget_tokens = 1024
     buckets: Sequence[Bucket] = ()
-    witness: BusyMonitor[Job] | None = None
 
     def __init__(self, good: int) -> None:
         self._good = good
@@ -37,7 +33,7 @@ class HangingDevice:
     def start(self, run: Run, rows: Sequence[Row], wake: Wake) -> bool:
         if self._good:
             self._good -= 1
-            self._finished.append(Finished(run, np.zeros(len(run.rows), np.float32), time.monotonic()))
+            self._finished.append(Finished(run, [0.0] * len(run.rows), time.monotonic()))
             wake()
         return True
 
