@@ -22,11 +22,14 @@ class ToWorker:
     message: BrokerToWorker
 
 
+Level = Literal["debug", "info", "warning", "error"]
+
+
 @dataclass(frozen=True, slots=True)
 class Note:
     """Write one line to the log. Never holds a document's text."""
 
-    level: Literal["debug", "info", "warning", "error"]
+    level: Level
     text: str
 
 

@@ -1,44 +1,56 @@
-"""How much a batch holds, in padded tokens: about what is wanted of it, and never more than the worker takes."""
+"""How much a batch holds: about the padded tokens it should cost, never more than the worker takes, and few bytes."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-#: What waits goes in one batch as long as that is no larger than so many wanted ones: a second batch for the
-#: rest would hold less than half of what makes a device work well.
+#: Take the whole queue if it costs at most so many times the target: a second batch for the rest would hold less
+#: than half of what makes a device work well.
 _ROUND_UP = 1.5
+#: Bytes of texts in a batch: far below ZeroMQ's limit on a frame, which would cut the worker's connection, and
+#: little to copy. A single pair may be larger.
+MAX_BATCH_BYTES = 8 << 20
 
 
 @dataclass(slots=True)
 class BatchBudget:
-    """The room of one batch.
+    """What one batch may still take.
 
     Attributes:
-        wanted: What it should cost, in padded tokens.
+        target: What it should cost, in padded tokens.
         most: What it may cost.
         spent: What is in it costs.
+        size: Bytes of the texts in it.
     """
 
-    wanted: float
+    target: float
     most: float
     spent: float = 0.0
+    size: int = 0
 
-    def widen_for(self, prices: Iterable[float]) -> None:
-        """Want all that waits, if that is little more than is wanted anyhow; ``prices`` is read no further."""
-        enough = self.wanted * _ROUND_UP
+    def extend_to_cover(self, costs: Iterable[float]) -> None:
+        """Raise the target to the whole queue if that costs little more; ``costs`` is read no further than needed."""
+        enough = self.target * _ROUND_UP
         total = 0.0
-        for price in prices:
-            total += price
+        for cost in costs:
+            total += cost
             if total > enough:
                 return
-        self.wanted = max(self.wanted, total)
+        self.target = max(self.target, total)
 
-    def takes(self, price: float) -> bool:
-        """Return whether a pair goes in: the first always, and others if most of them is within what is wanted.
+    def admits(self, cost: float, size: int) -> bool:
+        """Return whether a pair goes in: the first always, and others if most of them is within the target.
 
-        So batches cost what is wanted in the mean, not half a pair less.
+        So batches cost the target in the mean, not half a pair less.
         """
-        return not self.spent or (self.spent + price / 2 <= self.wanted and self.spent + price <= self.most)
+        if not self.spent:
+            return True
+        return (
+            self.spent + cost / 2 <= self.target
+            and self.spent + cost <= self.most
+            and self.size + size <= MAX_BATCH_BYTES
+        )
 
-    def take(self, price: float) -> None:
+    def add(self, cost: float, size: int) -> None:
         """Put a pair in."""
-        self.spent += price
+        self.spent += cost
+        self.size += size

@@ -1,4 +1,4 @@
-"""Workers lost one after the other without a batch between them: after some, nothing new is accepted for a while."""
+"""Circuit breaker: after three consecutive worker losses without a finished batch, refuse new requests for 30 s."""
 
 #: After so many losses in a row new requests are refused ...
 LOSSES_BEFORE_REFUSING = 3
@@ -14,14 +14,14 @@ class CircuitBreaker:
         self._last = 0.0
         self._reason = ""
 
-    def note(self, reason: str, now: float) -> None:
+    def note_loss(self, reason: str, now: float) -> None:
         """Count the loss of a worker that held a batch."""
         self._in_a_row += 1
         self._last = now
         self._reason = reason
 
     def note_success(self) -> None:
-        """Begin anew: a batch was finished."""
+        """Close: a batch was finished."""
         self._in_a_row = 0
 
     def refusing(self, now: float) -> str | None:

@@ -85,10 +85,10 @@ class FairQueue:
     def take(
         self, budget: BatchBudget, length: int | None, cost: Callable[[int], float]
     ) -> Iterator[tuple[Request, int]]:
-        """Start waiting pairs until the budget is full.
+        """Start waiting pairs until the budget is spent.
 
         Args:
-            budget: What the batch holds.
+            budget: What the batch may still take.
             length: The batch's length so far, tokens; None when it is empty (then its first pair sets it).
             cost: What the device runs for a pair of so many tokens, in padded tokens.
         """
@@ -100,11 +100,11 @@ class FairQueue:
                 continue
             request = caller.oldest
             index = request.take_nearest(length)
-            price = cost(request.lengths[index])
-            if not budget.takes(price):
+            price, size = cost(request.lengths[index]), len(request.query) + len(request.documents[index])
+            if not budget.admits(price, size):
                 request.put_back(index)
                 return
-            budget.take(price)
+            budget.add(price, size)
             caller.credit -= price
             if length is None:
                 length = request.lengths[index]

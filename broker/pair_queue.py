@@ -20,19 +20,22 @@ BULK_EVERY = 8
 
 
 class IsolatedRetry(NamedTuple):
-    """What must run alone, because its batch was lost; ``suspect``: with a worker that failed."""
+    """A pair that must run alone, because its batch was lost; ``implicated``: with a worker that failed."""
 
     entry: Entry
-    suspect: bool
+    implicated: bool
 
 
 class PairQueue:
-    """Requests with pairs that have not started."""
+    """Requests with pairs that have not started.
+
+    Law of this class: the first of ``_isolated`` is a pair that somebody still wants.
+    """
 
     def __init__(self) -> None:
         self._interactive = FairQueue()
         self._bulk = FairQueue()
-        self._alone: deque[IsolatedRetry] = deque()
+        self._isolated: deque[IsolatedRetry] = deque()
         # By (query, document): the waiting pairs, as the keys of a dict (an ordered set).
         self._identical: dict[tuple[bytes, bytes], dict[tuple[Request, int], None]] = {}
         self._batches_without_bulk = 0
@@ -40,97 +43,96 @@ class PairQueue:
         self.tokens = 0
 
     def __bool__(self) -> bool:
-        return bool(self._interactive or self._bulk or self.some_alone)
+        return self.has_shared or self.has_isolated
 
     @property
-    def some_in_turns(self) -> bool:
+    def has_shared(self) -> bool:
         """Whether pairs wait that may run with others."""
         return bool(self._interactive or self._bulk)
+
+    @property
+    def has_isolated(self) -> bool:
+        """Whether a pair waits to be run alone."""
+        return bool(self._isolated)
 
     @property
     def callers(self) -> int:
         """How many callers wait for a turn."""
         return self._interactive.callers + self._bulk.callers
 
-    @property
-    def some_alone(self) -> bool:
-        """Whether a pair that somebody still wants waits to be run alone."""
-        while self._alone:
-            entry = self._alone[0].entry
-            while entry and entry[-1][0].done:
-                entry.pop()
-            if entry:
-                return True
-            self._alone.popleft()
-        return False
-
     def add(self, request: Request) -> None:
         """Let all pairs of a new request wait."""
-        self._turns(request).add(request)
+        self._class_of(request).add(request)
         self.tokens += sum(request.lengths)
         for index, document in enumerate(request.documents):
             self._identical.setdefault((request.query, document), {})[request, index] = None
 
-    def retry_alone(self, entry: Entry, *, suspect: bool) -> None:
+    def retry_isolated(self, entry: Entry, *, implicated: bool) -> None:
         """Let a pair whose batch was lost run again, in a batch of its own and before all others."""
-        self._alone.append(IsolatedRetry(entry, suspect))
+        self._isolated.append(IsolatedRetry(entry, implicated))
 
     def remove(self, request: Request) -> int:
         """Forget a request, which is done; return how many of its pairs had not started."""
-        self._turns(request).discard(request)
+        self._class_of(request).discard(request)
         for _, index in request.waiting:
-            self._forget_twin(request, index)
+            self._forget_duplicate(request, index)
         dropped = len(request.waiting)
         self.tokens -= sum(length for length, _ in request.waiting)
         request.waiting.clear()
+        self._drop_unwanted()
         return dropped
 
-    def take_alone(self) -> IsolatedRetry | None:
+    def take_isolated(self) -> IsolatedRetry | None:
         """Start the next pair that must run alone, if any; for those only who still want it."""
-        if not self.some_alone:
+        if not self._isolated:
             return None
-        entry, suspect = self._alone.popleft()
-        return IsolatedRetry([pair for pair in entry if not pair[0].done], suspect)
+        entry, implicated = self._isolated.popleft()
+        self._drop_unwanted()
+        return IsolatedRetry([pair for pair in entry if not pair[0].done], implicated)
+
+    def _drop_unwanted(self) -> None:
+        while self._isolated and all(request.done for request, _ in self._isolated[0].entry):
+            self._isolated.popleft()
 
     def take(self, budget: BatchBudget, cost: Callable[[int], float]) -> list[Entry]:
-        """Start a batch of pairs that fill the budget, at least one pair if any waits.
+        """Start a batch of pairs that spend the budget, at least one pair if any waits.
 
         Args:
-            budget: What the batch holds, in padded tokens.
+            budget: What the batch may take.
             cost: What the device runs for a pair of so many tokens, in padded tokens.
         """
-        budget.widen_for(map(cost, chain(self._interactive.lengths(), self._bulk.lengths())))
+        budget.extend_to_cover(map(cost, chain(self._interactive.lengths(), self._bulk.lengths())))
         bulk_first = bool(self._bulk) and self._batches_without_bulk >= BULK_EVERY - 1
         ordered = (self._bulk, self._interactive) if bulk_first else (self._interactive, self._bulk)
         entries: list[Entry] = []
         length: int | None = None
         had_bulk = False
-        for turns in ordered:
-            for request, index in turns.take(budget, length, cost):
+        for queue in ordered:
+            for request, index in queue.take(budget, length, cost):
                 length = request.lengths[index] if length is None else length
                 had_bulk = had_bulk or request.bulk
-                entries.append(self._start_twins(request, index))
+                entries.append(self._start_duplicates(request, index))
         self._batches_without_bulk = 0 if had_bulk or not self._bulk else self._batches_without_bulk + 1
         return entries
 
-    def _start_twins(self, request: Request, index: int) -> Entry:
+    def _start_duplicates(self, request: Request, index: int) -> Entry:
         """Start every waiting pair identical to this one; return them all, this one first."""
-        twins = self._identical.pop((request.query, request.documents[index]))
-        del twins[request, index]
+        duplicates = self._identical.pop((request.query, request.documents[index]))
+        del duplicates[request, index]
         self.tokens -= request.lengths[index]
-        for other, place in twins:
+        for other, place in duplicates:
             self.tokens -= other.lengths[place]
             other.start(place)
             if not other.waiting:
-                self._turns(other).discard(other)
-        return [(request, index), *twins]
+                self._class_of(other).discard(other)
+        return [(request, index), *duplicates]
 
-    def _forget_twin(self, request: Request, index: int) -> None:
+    def _forget_duplicate(self, request: Request, index: int) -> None:
         key = (request.query, request.documents[index])
-        twins = self._identical[key]
-        del twins[request, index]
-        if not twins:
+        duplicates = self._identical[key]
+        del duplicates[request, index]
+        if not duplicates:
             del self._identical[key]
 
-    def _turns(self, request: Request) -> FairQueue:
+    def _class_of(self, request: Request) -> FairQueue:
         return self._bulk if request.bulk else self._interactive

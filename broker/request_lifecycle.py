@@ -1,17 +1,27 @@
-"""Where requests are taken in and answered: each accepted one exactly once, or forgotten with its caller."""
+"""A request's life in the broker: accepted or refused, scored pair by pair, answered exactly once or forgotten.
+
+Laws of this file:
+
+1. An accepted request leaves ``table``, ``queue`` and ``admission`` together, in ``_forget``.
+2. Nothing but ``_answer`` sends an answer to it, and ``_answer`` forgets it; or it is forgotten because its
+   caller went away or cancelled it.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import isfinite
 
-from ..protocol.errors import DeadlineExceeded, InvalidRequest, RerankError, Unavailable
+from ..protocol.errors import DeadlineExceeded, Failed, InvalidRequest, RerankError, Unavailable, error_from_code
 from ..protocol.limits import Limits
-from ..protocol.messages import QueueStatus, Refusal, Rerank, Scores
+from ..protocol.messages import BatchResult, QueueStatus, Refusal, Rerank, Scores, Served
+from .actions import Action, ToClient
 from .admission import Admission, flaw
 from .counters import Counters
 from .pair_queue import PairQueue
 from .request import Request
 from .request_table import RequestTable
 from .throughput import ThroughputEstimator
+from .worker_session import InFlight
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,39 +38,42 @@ class Peer:
 
 
 class RequestLifecycle:
-    """Takes requests in and answers them.
-
-    Law of this class: a request leaves ``requests``, ``waiting`` and ``admission`` together, in ``_forget``.
+    """Every request from acceptance to answer. See the laws above.
 
     Args:
         limits: The bounds.
         counters: What happened is counted there.
-        send: Called with a connection and the answer for it.
+        queue: Where accepted pairs wait.
+        actions: Answers are appended there.
     """
 
-    def __init__(self, limits: Limits, counters: Counters, send: Callable[[bytes, Scores | Refusal], None]) -> None:
-        self.requests = RequestTable()
-        self.waiting = PairQueue()
+    def __init__(self, limits: Limits, counters: Counters, queue: PairQueue, actions: list[Action]) -> None:
+        self.table = RequestTable()
         self.admission = Admission(limits)
+        self._queue = queue
         self._limits = limits
         self._counters = counters
-        self._send = send
+        self._actions = actions
+
+    def __len__(self) -> int:
+        return len(self.table)
 
     def status(self) -> QueueStatus:
         """Return what status pages show of what waits."""
-        return QueueStatus(len(self.requests), self.admission.pairs, self.admission.bytes, self.waiting.callers)
+        return QueueStatus(len(self.table), self.admission.pairs, self.admission.bytes, self._queue.callers)
 
-    def take(
+    # --- coming in ------------------------------------------------------------------------------------
+
+    def accept(
         self, peer: Peer, message: Rerank, throughput: ThroughputEstimator, closed: Unavailable | None, now: float
     ) -> None:
         """Accept a request or refuse it; ``closed`` is why none is accepted now, if that is so."""
-        if self.requests.get(peer.identity, message.id) is not None:
+        if self.table.get(peer.identity, message.id) is not None:
             return  # the client asked again across a reconnect; the first one is still being served
         caller = peer.charged(message)
         size = len(message.query) + sum(map(len, message.documents))
-        refusal = self._refusal(caller, size, message, throughput, closed)
-        if refusal is not None:
-            self._send(peer.identity, Refusal(message.id, refusal.code, refusal.message, refusal.retry_after_ms))
+        if (refusal := self._refusal(caller, size, message, throughput, closed)) is not None:
+            self._refuse(peer.identity, message.id, refusal)
             return
         asked = message.deadline_ms or self._limits.default_deadline_ms
         request = Request(
@@ -70,14 +83,14 @@ class RequestLifecycle:
             bulk=message.priority == "bulk",
             query=message.query,
             documents=message.documents,
-            lengths=[throughput.length(len(message.query) + len(each)) for each in message.documents],
+            lengths=[throughput.length(len(message.query) + len(document)) for document in message.documents],
             arrived=now,
             deadline=now + min(asked, self._limits.max_deadline_ms) / 1000,
             size=size,
         )
-        self.requests.add(request)
+        self.table.add(request)
         self.admission.enter(caller, len(request.documents), size)
-        self.waiting.add(request)
+        self._queue.add(request)
         self._counters.requests += 1
         self._counters.pairs += len(request.documents)
 
@@ -90,25 +103,81 @@ class RequestLifecycle:
         if closed is not None:
             self._counters.refused_unavailable += 1
             return closed
-        overload = self.admission.refusal(caller, len(message.documents), size, throughput.wait_ms(self.waiting.tokens))
+        overload = self.admission.refusal(caller, len(message.documents), size, throughput.wait_ms(self._queue.tokens))
         if overload is not None:
             self._counters.refused_overloaded += 1
         return overload
+
+    # --- on the device --------------------------------------------------------------------------------
+
+    def start(self, batch: InFlight, now: float) -> None:
+        """Note that a batch goes to the worker."""
+        for entry in batch.entries:
+            for request, _ in entry:
+                if request.started is None:
+                    request.started = now
+                if not batch.isolated:
+                    self.admission.leave(request.caller, 1, 0)
+        self._counters.note_batch(batch.entries)
+
+    def score(self, batch: InFlight, message: BatchResult, served: Served, now: float) -> None:
+        """Note a batch's logits and answer the requests that are complete; an error of a pair fails its request."""
+        errors = {error.position: error for error in message.errors}
+        truncated = set(message.truncated)
+        charged: set[int] = set()
+        for position, entry in enumerate(batch.entries):
+            logit = message.logits[position]
+            error: RerankError | None = None
+            if (reported := errors.get(position)) is not None:
+                error = error_from_code(reported.code, reported.message)
+            elif not isfinite(logit):
+                error = Failed(f"the model returned {logit} for a pair")
+            for request, index in entry:
+                if request.done:
+                    continue
+                if id(request) not in charged:
+                    charged.add(id(request))
+                    request.charge(message, served)
+                if error is not None:
+                    self.fail(request, error, now)
+                    continue
+                request.score(index, logit, message.tokens[position], position in truncated)
+                if not request.unscored:
+                    self._answer(request, None, now)
+
+    def retry(self, batch: InFlight, now: float, *, blame: bool) -> None:
+        """Run each pair of a lost batch again, alone; one that is to blame for the second time has failed."""
+        for entry in batch.entries:
+            wanted = [(request, index) for request, index in entry if not request.done]
+            if wanted and not (batch.implicated and blame):
+                self._counters.retried_pairs += len(wanted)
+                self._queue.retry_isolated(wanted, implicated=batch.implicated or blame)
+                continue
+            for request, index in wanted:
+                if not request.done:  # a request may hold the pair twice
+                    self.fail(
+                        request, Failed(f"documents[{index}] failed on the device twice, the second time alone"), now
+                    )
+
+    # --- going out ------------------------------------------------------------------------------------
 
     def cancel(self, request: Request) -> None:
         """Forget a request whose caller does not want it any more."""
         self._counters.cancelled_requests += 1
         self._counters.cancelled_pairs += self._forget(request)
 
-    def expire(self, request: Request, absent: str | None, now: float) -> None:
-        """Answer a request whose time is up; ``absent`` is why there is no worker, if there is none."""
-        self._counters.expired_requests += 1
-        told = f"no answer within {request.deadline - request.arrived:g} s: "
-        if absent is not None:
-            self.finish(request, Unavailable(told + absent), now)
-            return
-        done = len(request.documents) - request.unscored
-        self.finish(request, DeadlineExceeded(f"{told}{done} of {len(request.documents)} documents were scored"), now)
+    def expire(self, absent: str | None, now: float) -> None:
+        """Answer the requests whose time is up; ``absent`` is why there is no worker, if there is none."""
+        for request in self.table.expired(now):
+            self._counters.expired_requests += 1
+            late = f"timed out after {request.deadline - request.arrived:g} s: "
+            if absent is not None:
+                self._answer(request, Unavailable(late + absent), now)
+                continue
+            scored = len(request.documents) - request.unscored
+            self._answer(
+                request, DeadlineExceeded(f"{late}{scored} of {len(request.documents)} documents were scored"), now
+            )
 
     def fail(self, request: Request, error: RerankError, now: float) -> None:
         """Answer a request that cannot be served."""
@@ -116,34 +185,45 @@ class RequestLifecycle:
             self._counters.refused_invalid += 1
         else:
             self._counters.failed_requests += 1
-        self.finish(request, error, now)
+        self._answer(request, error, now)
 
-    def finish(self, request: Request, error: RerankError | None, now: float) -> None:
-        """Answer a request: with its scores, or with ``error``."""
+    def abandon(self, which: Callable[[Request], bool], error: Unavailable, now: float) -> None:
+        """Answer the requests that ``which`` picks with ``error``."""
+        for request in list(self.table):
+            if which(request):
+                self._answer(request, error, now)
+
+    def _answer(self, request: Request, error: RerankError | None, now: float) -> None:
         self._forget(request)
         if error is not None:
-            self._send(request.peer, Refusal(request.id, error.code, error.message, error.retry_after_ms))
+            self._refuse(request.peer, request.id, error)
             return
         assert request.served is not None
         timings = request.timings(now)
         self._counters.answered += 1
         self._counters.queue_ms += timings.queue
-        self._send(
-            request.peer,
-            Scores(
-                id=request.id,
-                scores=request.logits,
-                truncated=sorted(request.truncated),
-                tokens=request.tokens,
-                served=request.served,
-                timings_ms=timings,
-            ),
+        self._actions.append(
+            ToClient(
+                request.peer,
+                Scores(
+                    id=request.id,
+                    scores=request.logits,
+                    truncated=sorted(request.truncated),
+                    tokens=request.tokens,
+                    served=request.served,
+                    timings_ms=timings,
+                ),
+            )
         )
+
+    def _refuse(self, peer: bytes, request_id: bytes, error: RerankError) -> None:
+        refusal = Refusal(request_id, error.code, error.message, error.retry_after_ms)
+        self._actions.append(ToClient(peer, refusal))
 
     def _forget(self, request: Request) -> int:
         """Take a request out of everything; return how many of its pairs had not started."""
         request.done = True
-        self.requests.remove(request)
-        dropped = self.waiting.remove(request)
+        self.table.remove(request)
+        dropped = self._queue.remove(request)
         self.admission.leave(request.caller, dropped, request.size)
         return dropped

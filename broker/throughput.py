@@ -1,4 +1,4 @@
-"""How long things will take: tokens in so many bytes, milliseconds for so many tokens. Learned, not configured."""
+"""Running means of tokens per millisecond and bytes per token, and what they say of batches and waits."""
 
 from collections.abc import Sequence
 
@@ -30,10 +30,14 @@ class ThroughputEstimator:
     def __init__(self, max_length: int, most_tokens: int, buckets: Sequence[Bucket], batch_ms: float) -> None:
         self._max_length = max_length
         self._most_tokens = most_tokens
-        self._buckets = sorted(buckets)
+        self.set_buckets(buckets)
         self._batch_ms = batch_ms
         self._bytes_per_token = _FIRST_BYTES_PER_TOKEN
         self.tokens_per_ms: float | None = None
+
+    def set_buckets(self, buckets: Sequence[Bucket]) -> None:
+        """Take the worker's static shapes, which may come one by one; none for dynamic shapes."""
+        self._buckets = sorted(buckets)
 
     def length(self, size: int) -> int:
         """Estimate the tokens of a pair from the bytes of its texts."""
@@ -46,8 +50,8 @@ class ThroughputEstimator:
                 return bucket.cost
         return self._buckets[-1].cost if self._buckets else float(tokens)
 
-    def room(self) -> BatchBudget:
-        """Return the room of a batch of ``batch_ms``, within what the worker takes."""
+    def budget(self) -> BatchBudget:
+        """Return the budget of a batch of ``batch_ms``, within what the worker takes."""
         wanted = _FIRST_BUDGET if self.tokens_per_ms is None else self.tokens_per_ms * self._batch_ms
         return BatchBudget(min(max(wanted, _LEAST_BUDGET), self._most_tokens), self._most_tokens)
 

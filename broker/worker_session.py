@@ -1,17 +1,22 @@
-"""The worker as the broker knows it: what it announced, what it asked for, what it holds."""
+"""A worker as the broker knows it: where it stands, what it announced, what it asked for, what it holds."""
 
 from dataclasses import dataclass, field
+from enum import Enum
 
 from ..protocol.messages import Batch, Progress, WorkerHello, WorkerStatus
+from ..protocol.timeouts import Timeouts
 from .request import Entry
 
-#: Nothing heard for so long: it is stopped or gone, s. It speaks at least once a second.
-SILENCE_S = 10.0
-#: Its loop runs, but the device has finished nothing for so long: it is stuck in the driver, s. (A run on a slow
-#: CPU takes a second or two.)
-STALL_S = 20.0
-#: A pair sent to run alone so long ago, while the device has nothing to do: it waits for its shape, s.
-WAITS_S = 2.0
+
+class Standing(Enum):
+    """Where a connection on the workers' socket stands. The table in ``core`` says what each message means in it."""
+
+    #: It never said hello to this broker, or said goodbye.
+    UNKNOWN = "unknown"
+    #: It said hello and gets batches. One connection at most.
+    SERVING = "serving"
+    #: It was given up (silent, stuck, out of reach) or replaced; nothing it says counts any more.
+    DISMISSED = "dismissed"
 
 
 @dataclass(slots=True)
@@ -20,17 +25,13 @@ class InFlight:
 
     Attributes:
         entries: Its pairs.
-        alone: They were in a lost batch before; there is one.
-        suspect: It was lost with a worker that failed; once more, and it has failed itself.
-        sent: When it was sent, s.
-        waits: It is alone and waits in the worker for its shape to be compiled, so others need not wait for it.
+        isolated: They were in a lost batch before and run alone; there is one.
+        implicated: That batch was lost with a worker that failed; once more, and the pair has failed itself.
     """
 
     entries: list[Entry]
-    alone: bool
-    suspect: bool
-    sent: float
-    waits: bool = False
+    isolated: bool = False
+    implicated: bool = False
 
     def message(self, number: int) -> Batch:
         """Return what the worker gets: each query once, and the first of each entry's identical pairs."""
@@ -44,7 +45,14 @@ class InFlight:
 
 @dataclass(slots=True)
 class WorkerSession:
-    """A worker that said hello and was not lost since."""
+    """The worker that serves, from its hello until it leaves or is given up.
+
+    Attributes:
+        heard: When it last said anything, s.
+        pulls: Batches it has asked for and not been given.
+        stalled_ms: For how long its device has finished nothing, as it last said.
+        in_flight: What it holds, by batch number.
+    """
 
     identity: bytes
     hello: WorkerHello
@@ -54,35 +62,29 @@ class WorkerSession:
     in_flight: dict[int, InFlight] = field(default_factory=dict)
 
     @property
-    def runs_one_alone(self) -> bool:
-        """Whether it has a pair that must be all the device has to do."""
-        return any(batch.alone and not batch.waits for batch in self.in_flight.values())
+    def runs_isolated(self) -> bool:
+        """Whether it holds a pair that must be all the device has to do."""
+        return any(batch.isolated for batch in self.in_flight.values())
 
-    @property
-    def one_waits(self) -> bool:
-        """Whether it holds a pair that waits for its shape."""
-        return any(batch.waits for batch in self.in_flight.values())
-
-    def note_progress(self, message: Progress, now: float) -> None:
+    def note_progress(self, message: Progress) -> None:
         """Note for how long the device has finished nothing."""
         self.stalled_ms = message.stalled_ms
-        if not message.stalled_ms:
-            for batch in self.in_flight.values():
-                batch.waits = batch.waits or (batch.alone and now - batch.sent > WAITS_S)
 
-    def trouble(self, now: float) -> str | None:
+    def failure_reason(self, now: float, timeouts: Timeouts) -> str | None:
         """Return why the worker must be given up, or None."""
-        if now >= self.trouble_at():
-            return f"nothing heard from the worker (pid {self.hello.pid}) for {SILENCE_S:g} s"
-        if self.stalled_ms > STALL_S * 1000:
-            return f"the device of the worker (pid {self.hello.pid}) has finished nothing for {STALL_S:g} s"
+        if now >= self.next_check_at(timeouts):
+            return f"nothing heard from the worker (pid {self.hello.pid}) for {timeouts.broker_silence:g} s"
+        if self.stalled_ms > timeouts.broker_stall * 1000:
+            return (
+                f"the device of the worker (pid {self.hello.pid}) has finished nothing for {timeouts.broker_stall:g} s"
+            )
         return None
 
-    def trouble_at(self) -> float:
-        """Return when ``trouble`` must be asked next."""
-        return self.heard + SILENCE_S
+    def next_check_at(self, timeouts: Timeouts) -> float:
+        """Return when ``failure_reason`` may change by time alone."""
+        return self.heard + timeouts.broker_silence
 
-    def status(self, tokens_per_ms: float | None, losses: int) -> WorkerStatus:
+    def status(self, tokens_per_ms: float | None) -> WorkerStatus:
         """Return what status pages show."""
         hello = self.hello
         state = "stalled" if self.stalled_ms > 1000 else "busy" if self.in_flight else "idle"
@@ -96,6 +98,5 @@ class WorkerSession:
             budget_tokens=hello.budget_tokens,
             in_flight_batches=len(self.in_flight),
             tokens_per_second=None if tokens_per_ms is None else round(tokens_per_ms * 1000, 1),
-            restarts=losses,
             details=hello.details,
         )

@@ -37,10 +37,6 @@ class Device(Protocol):
         """Start a run; False if it cannot start now. A later run may."""
         ...
 
-    def waits(self, run: Run) -> bool:
-        """Return whether a run waits for something else than room in flight."""
-        ...
-
     def collect(self) -> list[Finished]:
         """Return the runs that have finished since the last call, in the order they did."""
         ...

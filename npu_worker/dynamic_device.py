@@ -65,7 +65,7 @@ class DynamicDevice:
         self.precision = precision_name(compiled)
         self._inputs = {name: port for port in compiled.inputs for name in port.names if name in INPUT_NAMES}
         self._free = [compiled.create_infer_request() for _ in range(self._requests_in_flight)]
-        self._ended: deque[tuple[Any, Run, float]] = deque()
+        self._ended: deque[tuple[Exception | None, Any, Run, float]] = deque()
         self._tensors: dict[Run, dict[str, ov.Tensor]] = {}
 
     def pack(self, lengths: Sequence[int]) -> list[Run]:
@@ -83,30 +83,30 @@ class DynamicDevice:
             request.set_tensor(self._inputs[name], tensor)
 
         def ended(_: object) -> None:
-            self._ended.append((request, run, time.monotonic()))
+            self._ended.append((None, request, run, time.monotonic()))
             wake()
 
         request.set_callback(ended, None)
-        request.start_async()
+        try:
+            request.start_async()
+        except RuntimeError as error:
+            self._ended.append((error, request, run, time.monotonic()))
+            wake()
         return True
 
     def collect(self) -> list[Finished]:
         """Return the runs that have finished since the last call."""
         finished = []
         while self._ended:
-            request, run, ended = self._ended.popleft()
+            error, request, run, ended = self._ended.popleft()
             del self._tensors[run]
-            finished.append(Finished(run, read_logits(request), ended))
+            finished.append(Finished(run, error or read_logits(request), ended))
             self._free.append(request)
         return finished
 
     def details(self) -> dict[str, Any]:
         """Return what status pages show: nothing beyond the name and the precision."""
         return {}
-
-    def waits(self, run: Run) -> bool:  # noqa: ARG002
-        """Return whether a run waits for something else than room in flight: it never does."""
-        return False
 
     def progress(self) -> str:
         """Return what is still being got ready: nothing."""

@@ -8,9 +8,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..protocol.messages import Batch, BatchFailed, BatchResult
+from ..protocol.timeouts import DEFAULT_TIMEOUTS, Timeouts
 from .device import Device
 from .dynamic_device import DynamicDevice
-from .errors import DeviceLost, ModelUnusable
+from .errors import DeviceLost, DeviceStuck, ModelUnusable
 from .job import Job
 from .model.errors import ModelError
 from .model.store import ReadyModel, load
@@ -27,9 +28,6 @@ logger = logging.getLogger("openvino_reranker.worker")
 #: A pair every English cross-encoder has an opinion on; only a number is asked for, not which.
 _SMOKE_QUERY = "what is a cross-encoder?"
 _SMOKE_PASSAGE = "A cross-encoder reads a query and a passage together and answers how well they fit."
-
-#: A device that has finished nothing for so long never will, ms; a run of a slow CPU takes a second or two.
-_STUCK_MS = 60_000.0
 
 
 class Engine:
@@ -76,8 +74,8 @@ class Engine:
             ModelUnusable: The folder holds no ready model, or it does not compile.
             DeviceUnavailable: The device is not there.
             CompileFailed: The NPU's compiler gives the model up.
-            NotProven: The NPU does not prove that it works, and rightly.
-            DeviceLost: The first inference failed, or answered what is no number.
+            NotProven: The NPU's start-up self-test failed: no proof of NPU use, or wrong scores.
+            DeviceLost: The first inference failed, or returned NaN or infinity.
         """
         model, tokenizer = open_model(folder)
         if device == "NPU":
@@ -94,21 +92,26 @@ class Engine:
         """Run one pair. Raises ``DeviceLost`` unless a finite logit comes back."""
         logit = self.score(_SMOKE_QUERY, [_SMOKE_PASSAGE]).logits[0]
         if not math.isfinite(logit):
-            raise DeviceLost(f"the first inference on {self.device.name} answered {logit}")
+            raise DeviceLost(f"the first inference on {self.device.name} returned {logit}")
 
     def score(self, query: str, passages: Sequence[str]) -> BatchResult:
         """Score passages without queue or sockets; raises ``DeviceLost`` if the device fails."""
         return self.run(Batch(0, [query.encode()], [(0, passage.encode()) for passage in passages]))
 
-    def run(self, batch: Batch) -> BatchResult:
-        """Run one batch to its end, through the same path as a served one."""
+    def run(self, batch: Batch, timeouts: Timeouts = DEFAULT_TIMEOUTS) -> BatchResult:
+        """Run one batch to its end, through the same path as a served one.
+
+        Raises:
+            DeviceStuck: The device finished nothing for ``timeouts.first_inference`` s.
+            DeviceLost: It failed.
+        """
         finished = threading.Event()
         pipeline = Pipeline(self.device, finished.set)
         pipeline.add(Job(batch, self.tokenizer, self.device), time.monotonic())
         while not (done := pipeline.advance(time.monotonic())):
             self.device.check()
-            if (stalled_ms := pipeline.stalled_ms(time.monotonic())) > _STUCK_MS:
-                raise DeviceLost(f"the {self.device.name} has finished nothing for {stalled_ms / 1000:.0f} s")
+            if (stalled_ms := pipeline.stalled_ms(time.monotonic())) > timeouts.first_inference * 1000:
+                raise DeviceStuck(f"the {self.device.name} has finished nothing for {stalled_ms / 1000:.0f} s")
             finished.wait(1.0)
             finished.clear()
         answer = done[0].answer(None)

@@ -10,14 +10,16 @@
     │   ├── NoCompiler           nothing is installed that compiles for the NPU
     │   └── NotAnNpu             what answers to the name NPU is something else
     ├── CompileFailed        65  the NPU's compiler cannot make this model
-    ├── NotProven            76  the NPU did not prove at the start that it works, and rightly
+    ├── NotProven            76  start-up self-test failed: no proof of NPU use, or wrong scores
     │   ├── NoCounter            the driver has no busy-time counter
     │   ├── CounterUnreadable    it has one that cannot be read
     │   ├── CounterStill         it did not rise during inference
     │   └── WrongLogits          the scores are not the model's
     ├── DeviceLost           75  the device stopped working; starting again may help
+    │   ├── DeviceStuck          it holds a run and finishes none; the process ends without waiting for it
     │   ├── StoodStill           its busy-time counter stands still while it claims to work
     │   └── CounterLost          its busy-time counter can be read no more
+    ├── GivenUp              75  the broker gave this worker up: it had been silent, stopped or out of reach
     ├── LostRepeatedly       71  the device was lost again and again
     ├── AlreadyOwned         73  another worker owns the device
     └── ModelUnusable        78  the model folder is missing, damaged or not a cross-encoder
@@ -67,7 +69,7 @@ class CompileFailed(WorkerError):
 
 
 class NotProven(WorkerError):
-    """The NPU did not prove at the start that it works, and rightly."""
+    """The start-up self-test failed: no proof of NPU use, or wrong scores."""
 
     status = 76
 
@@ -94,12 +96,25 @@ class DeviceLost(WorkerError):
     status = 75
 
 
+class DeviceStuck(DeviceLost):
+    """The device holds a run and finishes none.
+
+    OpenVINO's destructors would wait for that run, so who catches this ends the process by ``os._exit``.
+    """
+
+
 class StoodStill(DeviceLost):
     """The busy-time counter stands still while the device claims to work."""
 
 
 class CounterLost(DeviceLost):
     """The busy-time counter can be read no more."""
+
+
+class GivenUp(WorkerError):
+    """The broker gave this worker up: it had been silent, stopped or out of reach."""
+
+    status = 75
 
 
 class LostRepeatedly(WorkerError):

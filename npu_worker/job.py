@@ -14,10 +14,7 @@ class Job:
     Attributes:
         rows: A row per pair; an empty one where the pair has an error.
         to_start: Runs not started, in the order to start them.
-        taken: When the pipeline took it, s (monotonic).
     """
-
-    taken = 0.0
 
     def __init__(self, batch: Batch, tokenizer: PairTokenizer, device: Device) -> None:
         self.number = batch.batch
@@ -44,7 +41,7 @@ class Job:
                 rows = tokenizer.encode(
                     batch.queries[query].decode(), [batch.pairs[place][1].decode() for place in places]
                 )
-            except (QueryTooLong, UnicodeDecodeError) as error:
+            except QueryTooLong as error:
                 self._errors += [PairError(place, "invalid_request", str(error)) for place in places]
                 continue
             for place, row in zip(places, rows, strict=True):
@@ -77,14 +74,6 @@ class Job:
             return
         for place, logit in zip(finished.run.rows, finished.logits, strict=True):
             self._logits[place] = logit
-
-    def give_up(self, run: Run, code: str, message: str) -> None:
-        """Let a run that has not started be: its pairs get this error."""
-        self.to_start.remove(run)
-        self._runs -= 1
-        self._left -= 1
-        self.padded_tokens -= run.padded_tokens
-        self._errors += [PairError(place, code, message) for place in run.rows]
 
     def answer(self, npu_busy_delta_us: int | None, npu_busy_total_us: int = 0) -> BatchResult | BatchFailed:
         """Return what the broker gets."""

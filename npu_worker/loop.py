@@ -31,8 +31,9 @@ from ..protocol.messages import (
     decode_for_worker,
     encode,
 )
+from ..protocol.timeouts import DEFAULT_TIMEOUTS, Timeouts
 from .device import Device
-from .errors import WorkerError
+from .errors import DeviceStuck, GivenUp, WorkerError
 from .job import Job
 from .npu.busy_monitor import BusyMonitor
 from .pipeline import LEAD_MS, Pipeline
@@ -43,16 +44,14 @@ logger = logging.getLogger("openvino_reranker.worker")
 #: How often the broker hears from the worker, s: busy and idle.
 BUSY_PROGRESS_S = 0.25
 IDLE_PROGRESS_S = 1.0
-#: How often it says hello while no broker answers, s.
+#: A hello that was not answered is said again after so long, s: a dying broker may have had it.
 HELLO_AGAIN_S = 5.0
-#: The device has finished nothing for so long: the service manager's watchdog hears no more of us, ms.
-STUCK_MS = 30_000.0
 #: How long a stopping worker waits for the device, s.
 DRAIN_S = 10.0
 
 
 class Dismissal(Exception):
-    """The broker has another worker."""
+    """Another worker serves the broker now."""
 
 
 class WorkerLoop:
@@ -65,6 +64,7 @@ class WorkerLoop:
         workers_socket: The broker's socket for workers; it may appear later.
         notifier: The line to the service manager, if there is one.
         monitor: What proves that the device works, where there is such a thing.
+        timeouts: When the device is stuck.
     """
 
     def __init__(
@@ -75,8 +75,10 @@ class WorkerLoop:
         workers_socket: Path,
         notifier: Notifier | None = None,
         monitor: BusyMonitor | None = None,
+        timeouts: Timeouts = DEFAULT_TIMEOUTS,
     ) -> None:
         self._device = device
+        self._timeouts = timeouts
         self._monitor = monitor
         self._ended: dict[int, Job] = {}  # by batch number: their rise of the busy time is not known yet
         self._tokenizer = tokenizer
@@ -95,19 +97,28 @@ class WorkerLoop:
         self._wakened.setblocking(False)
         self._waker.setblocking(False)
         self._pipeline = Pipeline(device, self._wake)
+        # No broker is reached: the hello goes out as soon as there is a connection.
+        self._hello_due, self._hello_sent = True, 0.0
         self._welcomed = False
         self._pulling = False
-        self._last_word = 0.0
+        self._last_sent = 0.0
         self._heartbeat = Heartbeat(notifier)
         self._stop_at: float | None = None
         self._pairs, self._device_ms = 0, 0.0
+
+    @property
+    def device_busy(self) -> bool:
+        """Whether the device still holds a run; OpenVINO's destructors would wait for it."""
+        return self._pipeline.device_busy
 
     def run(self) -> None:
         """Pull and answer batches until SIGTERM or SIGINT; what is on the device then is still answered.
 
         Raises:
             Dismissal: Another worker took this one's place.
-            WorkerError: The device cannot go on; the broker has been told, and has the batches back.
+            GivenUp: The broker gave this one up, and nobody took its place.
+            DeviceStuck: The device finished nothing for ``timeouts.device_stuck`` s.
+            WorkerError: The device cannot go on. In all these cases the broker has the batches back.
         """
         context = zmq.Context()
         self._socket = context.socket(zmq.DEALER)
@@ -115,15 +126,16 @@ class WorkerLoop:
         self._socket.setsockopt(zmq.MAXMSGSIZE, MAX_FRAME_BYTES)
         self._socket.setsockopt(zmq.RECONNECT_IVL, 50)
         self._socket.setsockopt(zmq.RECONNECT_IVL_MAX, 1000)
+        self._socket.setsockopt(zmq.IMMEDIATE, 1)  # without a connection, send says so instead of queueing
         try:
             self._socket.connect(self._address)
-            self._say_hello()
             with StopSignal() as stop:
                 self._heartbeat.ready(self._status_line())
                 try:
                     self._loop(stop)
                 except WorkerError as error:
                     self._send(WorkerBye(str(error), fault=True))
+                    self._heartbeat.stopping(str(error))
                     raise
             self._send(WorkerBye("stopped"))
         finally:
@@ -132,9 +144,11 @@ class WorkerLoop:
 
     def _loop(self, stop: StopSignal) -> None:
         poller = zmq.Poller()
-        for each in (self._socket, self._wakened, stop):
-            poller.register(each, zmq.POLLIN)
+        for wakened in (self._wakened, stop):
+            poller.register(wakened, zmq.POLLIN)
         while not self._stopped(stop):
+            # Writable means connected; asked only while a broker is looked for, or every poll would return at once.
+            poller.register(self._socket, zmq.POLLIN | zmq.POLLOUT if self._hello_due else zmq.POLLIN)
             ready = dict(poller.poll(self._timeout_ms()))
             if self._wakened.fileno() in ready:
                 with contextlib.suppress(BlockingIOError):
@@ -145,14 +159,22 @@ class WorkerLoop:
                     self._stop_at = time.monotonic() + DRAIN_S
                     self._heartbeat.stopping("stopping: finishing what the device holds")
             self._finish_jobs()
-            if self._socket in ready:
+            if ready.get(self._socket, 0) & zmq.POLLIN:
                 self._read()
+            if self._hello_due and ready.get(self._socket, 0) & zmq.POLLOUT:
+                self._say_hello()
             now = time.monotonic()
+            self._end_if_stuck(now)
             if not stop.count:
                 self._pull_if_due(now)
-            if now - self._last_word >= self._progress_s():
+            if now - self._last_sent >= self._progress_s():
                 self._speak(now)
-            self._heartbeat.beat(now, self._status_line, alive=self._pipeline.stalled_ms(now) < STUCK_MS)
+            self._heartbeat.beat(now, self._status_line)
+
+    def _end_if_stuck(self, now: float) -> None:
+        stalled_ms = self._pipeline.stalled_ms(now)
+        if stalled_ms > self._timeouts.device_stuck * 1000:
+            raise DeviceStuck(f"the {self._hello.device} has finished nothing for {stalled_ms / 1000:.0f} s")
 
     def _stopped(self, stop: StopSignal) -> bool:
         if self._stop_at is None:
@@ -176,7 +198,7 @@ class WorkerLoop:
 
     def _timeout_ms(self) -> int:
         now = time.monotonic()
-        wait_ms = (self._last_word + self._progress_s() - now) * 1000
+        wait_ms = (self._last_sent + self._progress_s() - now) * 1000
         if (due := self._heartbeat.next_wakeup()) is not None:
             wait_ms = min(wait_ms, (due - now) * 1000)
         monitor = self._monitor
@@ -187,21 +209,23 @@ class WorkerLoop:
         return max(0, int(wait_ms) + 1)
 
     def _speak(self, now: float) -> None:
-        """Tell that the loop runs; before the broker's welcome, say hello again (a dying broker may have had it)."""
+        """Tell that the loop runs; before the broker's welcome, say hello again."""
         if self._monitor is not None:
             self._monitor.look_if_idle(now)
         if not self._welcomed:
-            self._say_hello()
+            self._hello_due = self._hello_due or now - self._hello_sent >= HELLO_AGAIN_S
+            self._last_sent = now
             return
         if (details := self._device.details()) != self._hello.details:
-            self._hello = msgspec.structs.replace(self._hello, details=details)
-            self._send(WorkerState(details))
+            buckets = list(self._device.buckets)
+            self._send(WorkerState(details, buckets if buckets != self._hello.buckets else None))
+            self._hello = msgspec.structs.replace(self._hello, details=details, buckets=buckets)
         self._send(Progress(self._pipeline.stalled_ms(now)))
 
     def _progress_s(self) -> float:
-        if not self._welcomed:
-            return HELLO_AGAIN_S
-        return IDLE_PROGRESS_S if self._pipeline.idle else BUSY_PROGRESS_S
+        if self._pipeline.device_busy or not self._pipeline.idle:
+            return BUSY_PROGRESS_S
+        return IDLE_PROGRESS_S if self._welcomed else HELLO_AGAIN_S
 
     def _pull_if_due(self, now: float) -> None:
         if self._welcomed and not self._pulling and self._pipeline.free_in_ms(now) <= LEAD_MS:
@@ -239,7 +263,7 @@ class WorkerLoop:
                 try:
                     message = decode_for_worker(frames)
                 except InvalidRequest as error:
-                    logger.warning("the broker sent what is no message: %s", error)
+                    logger.warning("the broker sent a malformed message: %s", error)
                     continue
                 self._take(message)
 
@@ -256,25 +280,34 @@ class WorkerLoop:
                 self._pipeline.add(job, time.monotonic())
                 self._finish_jobs()  # a batch of refused pairs is done at once
             case WhoAreYou() if self._welcomed:  # else the hello is on its way
-                # A broker that does not know us has no use for what another one asked for.
-                self._pipeline.abandon()
-                if self._monitor is not None:
-                    self._monitor.forget()
-                    self._ended.clear()
-                self._say_hello()
-            case Dismissed(reason=reason):
-                raise Dismissal(reason)
+                logger.info("the broker was restarted")
+                self._forget_broker()
+            case Dismissed(reason=reason, replaced=replaced):
+                if replaced:
+                    raise Dismissal(reason)
+                raise GivenUp(f"the broker gave this worker up: {reason}")
+
+    def _forget_broker(self) -> None:
+        """Drop what a broker asked for that is gone, or does not know us: the next one has no use for it."""
+        self._pipeline.abandon()
+        if self._monitor is not None:
+            self._monitor.forget()
+            self._ended.clear()
+        self._hello_due = True
+        self._welcomed = self._pulling = False
 
     def _say_hello(self) -> None:
-        self._welcomed = self._pulling = False
+        self._hello_due, self._hello_sent = False, time.monotonic()
         self._send(self._hello)
 
     def _send(self, message: Message) -> None:
-        self._last_word = time.monotonic()
+        self._last_sent = time.monotonic()
         try:
             self._socket.send_multipart(encode(message), zmq.NOBLOCK)
         except zmq.Again:
-            logger.warning("the broker does not read; dropped a %s", type(message).__name__)
+            if self._welcomed:
+                logger.warning("the broker at %s went away; waiting for the next one", self._address)
+            self._forget_broker()
 
     def _wake(self) -> None:
         """Wake the poll, from a thread of OpenVINO's."""

@@ -12,19 +12,14 @@ from .packing import Run
 
 #: Ask for the next batch when the device will be free in so many ms: enough to fetch and tokenize it.
 LEAD_MS = 40.0
-#: Jobs held at once that have something to run: what is held here, nobody can pass or cancel.
+#: Jobs held at once: what is held here, nobody can pass or cancel.
 MOST_JOBS = 3
-#: Jobs held at once in all: others only wait for a shape that is being compiled.
-MOST_WAITING_JOBS = 16
-#: A run waits so long for its shape to be compiled; then its pairs are answered ``unavailable``, s. Long enough
-#: for what is in the cache to be loaded; compiling takes minutes, and nobody waits for that.
-SHAPE_WAIT_S = 10.0
 #: Weight of the newest run in the running sums of tokens and time.
 _NEWEST = 0.2
 
 
 class Pipeline:
-    """Feeds a device with the runs of jobs, first come, first served; a run that waits for its shape is passed by."""
+    """Feeds a device with the runs of jobs, first come, first served."""
 
     def __init__(self, device: Device, wake: Wake) -> None:
         self._device = device
@@ -32,7 +27,7 @@ class Pipeline:
         self._jobs: deque[Job] = deque()
         self._running: dict[Run, tuple[Job, float]] = {}
         self._last_end = 0.0
-        # Decayed sums: the mean of single rates would be nonsense where runs end side by side.
+        # Decayed sums: the mean of single rates would mean nothing where runs end side by side.
         self._tokens, self._milliseconds = 0.0, 0.0
 
     @property
@@ -40,9 +35,13 @@ class Pipeline:
         """Whether there is nothing to do."""
         return not self._jobs
 
+    @property
+    def device_busy(self) -> bool:
+        """Whether the device holds a run, be it one that nobody waits for any more."""
+        return bool(self._running)
+
     def add(self, job: Job, now: float) -> None:
         """Take a job; its runs start as soon as the device has room."""
-        job.taken = now
         self._jobs.append(job)
         self._start_runs(now)
 
@@ -61,7 +60,6 @@ class Pipeline:
             job.finish(finished, seconds)
             self._learn(finished.run.padded_tokens, seconds * 1000)
         self._start_runs(now)
-        self._give_up_waiting(now)
         done = [job for job in self._jobs if job.done]
         if done:
             self._jobs = deque(job for job in self._jobs if not job.done)
@@ -76,14 +74,14 @@ class Pipeline:
 
     def free_in_ms(self, now: float) -> float:
         """Estimate when the device will have nothing to do, ms from now."""
-        if not self._jobs:
+        if not self._jobs and not self._running:
             return 0.0
-        if len(self._jobs) >= MOST_WAITING_JOBS or self._jobs_at_work() >= MOST_JOBS:
+        if len(self._jobs) >= MOST_JOBS:
             return math.inf
         if not self._milliseconds:
             return 0.0  # the first batch ever: ask early rather than late
         tokens = sum(run.padded_tokens for run in self._running)
-        tokens += sum(run.padded_tokens for job in self._jobs for run in job.to_start if not self._device.waits(run))
+        tokens += sum(run.padded_tokens for job in self._jobs for run in job.to_start)
         return max(0.0, tokens * self._milliseconds / self._tokens - self.stalled_ms(now))
 
     def _start_runs(self, now: float) -> None:
@@ -95,20 +93,6 @@ class Pipeline:
                 else:
                     waiting.append(run)
             job.to_start = waiting
-
-    def _jobs_at_work(self) -> int:
-        running = {id(job) for job, _ in self._running.values()}
-        return sum(id(job) in running or any(not self._device.waits(run) for run in job.to_start) for job in self._jobs)
-
-    def _give_up_waiting(self, now: float) -> None:
-        for job in self._jobs:
-            if now - job.taken > SHAPE_WAIT_S:
-                for run in [run for run in job.to_start if self._device.waits(run)]:
-                    job.give_up(
-                        run,
-                        "unavailable",
-                        f"pairs of {run.length} tokens cannot be run yet ({self._device.progress()}); ask again later",
-                    )
 
     def _learn(self, tokens: int, milliseconds: float) -> None:
         self._tokens += _NEWEST * (tokens - self._tokens)

@@ -2,15 +2,18 @@
 
 import contextlib
 import logging
+import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NoReturn
 
 from ..daemon.notify import Notifier
 from ..protocol.socket_paths import WORKERS_SOCKET
+from ..protocol.timeouts import DEFAULT_TIMEOUTS, Timeouts
 from .announcement import Announcement
 from .engine import Engine
-from .errors import DeviceLost, LostRepeatedly
+from .errors import DeviceLost, DeviceStuck, GivenUp, LostRepeatedly
 from .lock import DeviceLock
 from .loop import Dismissal, WorkerLoop
 from .npu.circuit_breaker import MOST_LOSSES, WINDOW_S, Losses
@@ -56,15 +59,18 @@ def run_worker(
         started = time.monotonic()
         loading = f"loading {model_dir} for {device}"
         logger.info(loading)
-        with notifier.starting_slowly(loading, LOAD_LIMIT_S), Announcement(workers_socket) as announcement:
-            announcement.say(loading)
+        with notifier.starting_slowly(loading, LOAD_LIMIT_S), Announcement(workers_socket, loading) as announcement:
 
             def say(line: str) -> None:
                 logger.info(line)
                 notifier.status(line)
                 announcement.say(line)
 
-            engine = Engine.open(model_dir, device, precision, threads, npu, platform, say)
+            try:
+                engine = Engine.open(model_dir, device, precision, threads, npu, platform, say)
+            except DeviceStuck as error:
+                logger.error("%s", error)
+                _end_now(error.status)
         name = engine.model.card.name
         logger.info(
             "%s is ready on %s in %s after %.1f s",
@@ -73,10 +79,43 @@ def run_worker(
             engine.device.precision,
             time.monotonic() - started,
         )
-        try:
-            WorkerLoop(engine.device, engine.tokenizer, name, workers_socket, notifier, engine.monitor).run()
-        except Dismissal as dismissal:
-            logger.warning("dismissed: %s", dismissal)
+        serve(engine, workers_socket, notifier)
+
+
+def serve(
+    engine: Engine,
+    workers_socket: Path,
+    notifier: Notifier | None = None,
+    timeouts: Timeouts = DEFAULT_TIMEOUTS,
+) -> None:
+    """Serve a ready engine to the broker until told to stop.
+
+    Where the device still holds a run at the end, the process ends here: see ``DeviceStuck``.
+
+    Raises:
+        WorkerError: With the sentence to show and the exit status.
+    """
+    loop = WorkerLoop(
+        engine.device, engine.tokenizer, engine.model.card.name, workers_socket, notifier, engine.monitor, timeouts
+    )
+    status = 0
+    try:
+        loop.run()
+    except Dismissal as dismissal:
+        logger.warning("dismissed: %s", dismissal)
+    except (DeviceStuck, GivenUp) as error:
+        if not loop.device_busy:
+            raise
+        logger.error("%s", error)
+        status = error.status
+    if loop.device_busy:
+        _end_now(status)
+
+
+def _end_now(status: int) -> NoReturn:
+    """End the process without OpenVINO's destructors, which would wait for what the device never finishes."""
+    logging.shutdown()
+    os._exit(status)
 
 
 @contextlib.contextmanager

@@ -207,9 +207,10 @@ class BatchFailed(Message, frozen=True, tag="batch_failed"):
 
 
 class WorkerState(Message, frozen=True, tag="worker_state"):
-    """Replace the ``details`` that the worker's hello gave (a further bucket compiled, busy time)."""
+    """Replace the ``details`` that the worker's hello gave (busy time), and its ``buckets`` if there are more now."""
 
     details: dict[str, Any]
+    buckets: list[Bucket] | None = None
 
 
 class WorkerBye(Message, frozen=True, tag="worker_bye", gc=False):
@@ -244,9 +245,13 @@ class WhoAreYou(Message, frozen=True, tag="who_are_you", gc=False):
 
 
 class Dismissed(Message, frozen=True, tag="dismissed", gc=False):
-    """Tell a worker that another took its place; it stops."""
+    """Tell a worker that it was given up or replaced; it ends itself.
+
+    ``replaced``: another one serves now, so there is no need to start it anew.
+    """
 
     reason: str
+    replaced: bool = True
 
 
 ClientMessage = Hello | Rerank | Cancel | GetStatus
@@ -263,7 +268,11 @@ class QueueStatus(msgspec.Struct, frozen=True):
 
 
 class WorkerStatus(msgspec.Struct, frozen=True):
-    """The worker as the broker sees it; ``state`` is ``absent``, ``idle``, ``busy`` or ``stalled``."""
+    """The worker as the broker sees it; ``state`` is ``absent``, ``idle``, ``busy`` or ``stalled``.
+
+    ``restarts`` counts workers that failed or were lost. ``dismissed`` holds the pids of workers that were given up and
+    have not closed their connection: a process that is stopped or stuck never will, and may be killed.
+    """
 
     state: str = "absent"
     pid: int | None = None
@@ -275,6 +284,7 @@ class WorkerStatus(msgspec.Struct, frozen=True):
     in_flight_batches: int = 0
     tokens_per_second: float | None = None
     restarts: int = 0
+    dismissed: list[int] = []
     details: dict[str, Any] = {}
 
 

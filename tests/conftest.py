@@ -4,11 +4,16 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 from openvino_reranker.npu_worker.model.pull import pull
 from openvino_reranker.npu_worker.model.store import ReadyModel
 from openvino_reranker.tests.npu_worker.npu.sysfs_tree import SysfsTree
 from openvino_reranker.tests.processes import ROOT, RuntimeFolder, Service
+
+# No deadline for an example: how long one takes says more about the machine than about the code.
+hypothesis.settings.register_profile("no deadline", deadline=None)
+hypothesis.settings.load_profile("no deadline")
 
 
 @pytest.fixture(scope="session")

@@ -1,5 +1,6 @@
 """Real processes for tests: the whole service, or one component of it, on sockets and ports of its own."""
 
+import json
 import os
 import queue
 import shutil
@@ -18,6 +19,13 @@ from openvino_reranker.client import Reranker, Unavailable
 from openvino_reranker.protocol.messages import Status
 
 ROOT = Path(__file__).parents[1]
+INJECTION = Path(__file__).with_name("injection")
+
+
+def injected(hang_once: Path | None = None, **timeouts: float) -> dict[str, str]:
+    """Return the environment that shortens limits, or lets a device hang once, in the processes started with it."""
+    environment = {"PYTHONPATH": f"{INJECTION}:{ROOT / '.links'}", "ORR_TEST_TIMEOUTS": json.dumps(timeouts)}
+    return environment | ({"ORR_TEST_HANG_ONCE": str(hang_once)} if hang_once is not None else {})
 
 
 def clean_environment(**extra: str) -> dict[str, str]:

@@ -4,12 +4,10 @@ import weakref
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from ...protocol.timeouts import DEFAULT_TIMEOUTS
 from ..inputs import INPUT_NAMES
 from ..logits import read_logits
 from ..tokenization import Row
-
-#: A row takes tens of ms; a driver that has not ended it by now never will, ms.
-INFER_LIMIT_MS = 30_000
 
 
 def _nobody_waits() -> None:
@@ -64,12 +62,12 @@ class BucketRequest:
 
         Raises:
             RuntimeError: The device failed, or has not answered in time.
-            ArithmeticError: It answered no finite number.
+            ArithmeticError: It returned NaN or infinity.
         """
         self._fill(row)
         self._request.start_async()
-        if not self._request.wait_for(INFER_LIMIT_MS):
-            raise RuntimeError(f"no answer within {INFER_LIMIT_MS / 1000:g} s")
+        if not self._request.wait_for(round(DEFAULT_TIMEOUTS.device_stuck * 1000)):
+            raise RuntimeError(f"timed out after {DEFAULT_TIMEOUTS.device_stuck:g} s")
         logit = self.logit()
         if isinstance(logit, Exception):
             raise logit

@@ -1,10 +1,11 @@
-"""A broker on the bench: messages by hand, time by hand, and what came out of it sorted by receiver."""
+"""A broker on the harness: messages by hand, time by hand, and what came out of it sorted by receiver."""
 
 from collections.abc import Sequence
 
 from openvino_reranker.broker.actions import Action, Note, ToClient, ToWorker
 from openvino_reranker.broker.core import Broker
 from openvino_reranker.broker.request_lifecycle import Peer
+from openvino_reranker.broker.worker_session import Standing
 from openvino_reranker.protocol.limits import DEFAULT_LIMITS, Limits
 from openvino_reranker.protocol.messages import (
     Batch,
@@ -17,15 +18,16 @@ from openvino_reranker.protocol.messages import (
     Rerank,
     Scores,
     WorkerHello,
+    WorkerMessage,
 )
 
 
 def logit(query: bytes, document: bytes) -> float:
-    """The bench's model: any function of the two texts alone."""
+    """The harness's model: any function of the two texts alone."""
     return float(sum(query) * 31 + sum(document) + len(document))
 
 
-class Bench:
+class Harness:
     def __init__(self, limits: Limits = DEFAULT_LIMITS, batch_ms: float = 100.0) -> None:
         self.now = 1000.0
         self.broker = Broker("epoch", self.now, limits=limits, batch_ms=batch_ms)
@@ -67,6 +69,12 @@ class Bench:
         self._batches.pop(worker, None)
         message = WorkerHello(1, model, "CPU", "f32", 512, budget)
         self.take(self.broker.worker_message(worker, message, self.now))
+
+    def say(self, message: WorkerMessage, worker: bytes = b"worker") -> None:
+        self.take(self.broker.worker_message(worker, message, self.now))
+
+    def standing(self, worker: bytes = b"worker") -> Standing:
+        return self.broker._workers.standing(worker)
 
     def pull(self, worker: bytes = b"worker") -> Batch | None:
         """Return the batch that answers a pull, if one did; a pull that still waits is not sent again."""

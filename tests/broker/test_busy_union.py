@@ -4,15 +4,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from openvino_reranker.broker.busy_union import BusyUnion
 from openvino_reranker.protocol.messages import BatchResult
-from openvino_reranker.tests.broker.harness import Bench
+from openvino_reranker.tests.broker.harness import Harness
 
 
 def test_batches_prefetched_together_do_not_count_each_others_time() -> None:
-    bench = Bench()
-    bench.hello()
-    bench.ask(b"1", [b"%d" % number * 2000 for number in range(4)])
+    harness = Harness()
+    harness.hello()
+    harness.ask(b"1", [b"%d" % number * 2000 for number in range(4)])
     batches = []
-    while (batch := bench.pull()) is not None:
+    while (batch := harness.pull()) is not None:
         batches.append(batch)
     assert len(batches) == 4
     for number, batch in enumerate(batches, 1):  # each began with the first, and ended 100 ms after the one before
@@ -20,10 +20,10 @@ def test_batches_prefetched_together_do_not_count_each_others_time() -> None:
         result = BatchResult(
             batch.batch, [1.0] * count, [9] * count, [], [], 9, 1, 1.0, number * 100_000, number * 100_000
         )
-        bench.take(bench.broker.worker_message(b"worker", result, bench.now))
-    (answer,) = bench.answers(b"1")
+        harness.take(harness.broker.worker_message(b"worker", result, harness.now))
+    (answer,) = harness.answers(b"1")
     assert answer.served.npu_busy_delta_us == 400_000  # type: ignore[union-attr]
-    assert bench.broker.counters.report()["npu_busy_us"] == 400_000
+    assert harness.broker.counters.report()["npu_busy_us"] == 400_000
 
 
 @given(st.lists(st.tuples(st.integers(0, 50), st.integers(0, 100)), max_size=20))

@@ -160,10 +160,10 @@ def test_a_row_costs_its_bucket_and_a_batch_aims_at_its_time() -> None:
     assert ThroughputEstimator(512, 8192, [], 100).cost(77) == 77
     for _ in range(50):
         pace.observe(size=4000, tokens=1000, padded_tokens=3000, inference_ms=100)
-    assert abs(pace.room().wanted - 3000) < 1
+    assert abs(pace.budget().target - 3000) < 1
     for _ in range(50):
         pace.observe(size=4000, tokens=1000, padded_tokens=1, inference_ms=100)
-    assert pace.room().wanted == 512
+    assert pace.budget().target == 512
 
 
 def test_a_pairs_length_is_estimated_from_what_was_seen() -> None:

@@ -11,6 +11,17 @@ from hypothesis import strategies as st
 from openvino_reranker.tests.broker.world import World
 
 WORLDS = 100
+HAPPENINGS = {
+    "scores",
+    "overloaded",
+    "deadline_exceeded",
+    "unavailable",
+    "failed",
+    "deaths",
+    "stuck",
+    "revenants",
+    "batches",
+}
 REQUESTS_PER_WORLD = 10_000
 
 
@@ -32,7 +43,17 @@ def test_a_million_requests_keep_every_law() -> None:
         for each in pool.map(run_world, range(first, first + WORLDS)):
             seen += each
     # The worlds must have been worth living in: everything that can happen has happened.
-    for happening in ("scores", "overloaded", "deadline_exceeded", "unavailable", "failed", "deaths", "batches"):
+    for happening in (
+        "scores",
+        "overloaded",
+        "deadline_exceeded",
+        "unavailable",
+        "failed",
+        "deaths",
+        "stuck",
+        "revenants",
+        "batches",
+    ):
         assert seen[happening] > 0, (happening, seen)
     assert seen["scores"] > WORLDS * REQUESTS_PER_WORLD / 4
 

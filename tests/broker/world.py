@@ -16,7 +16,7 @@ from openvino_reranker.broker.core import Broker
 from openvino_reranker.broker.fair_queue import ADVANCE, QUANTUM
 from openvino_reranker.broker.pair_queue import BULK_EVERY
 from openvino_reranker.broker.request_lifecycle import Peer
-from openvino_reranker.broker.worker_session import InFlight
+from openvino_reranker.broker.worker_session import InFlight, Standing
 from openvino_reranker.protocol.limits import Limits
 from openvino_reranker.protocol.messages import (
     Batch,
@@ -34,6 +34,7 @@ from openvino_reranker.protocol.messages import (
     WorkerHello,
     WorkerWelcome,
 )
+from openvino_reranker.protocol.timeouts import DEFAULT_TIMEOUTS
 
 LIMITS = Limits(
     documents=60, queued_pairs=300, caller_pairs=150, queued_bytes=60_000, caller_bytes=30_000, max_deadline_ms=60_000
@@ -69,7 +70,9 @@ class World:
         self.worker_ids = count(1)
         self.asked: dict[tuple[bytes, bytes], Asked] = {}
         self.worker: bytes | None = None
-        self.alive: dict[bytes, str] = {}  # worker -> "well", "silent"
+        self.alive: dict[bytes, str] = {}  # worker -> "well", "silent", "stuck"
+        self.stuck_since: dict[bytes, float] = {}
+        self.ends_itself = True
         self.seen: Counter[str] = Counter()
         self.batches_since_served: dict[str, int] = {}
         self.texts = [b"t%d " % number * self.random.randint(1, 60) for number in range(40)]
@@ -89,8 +92,8 @@ class World:
             wakeup = self.broker.next_wakeup()
             if wakeup is not None and wakeup <= due:
                 self.now = max(self.now, wakeup)
-                worker = self.broker._worker
-                if worker is not None and worker.trouble(self.now):
+                worker = self.broker._workers.serving
+                if worker is not None and worker.failure_reason(self.now, DEFAULT_TIMEOUTS):
                     self.blame(worker.in_flight.values())
                 self.take(self.broker.tick(self.now))
             else:
@@ -155,9 +158,24 @@ class World:
         self.take(self.broker.worker_message(name, message, self.now))  # type: ignore[arg-type]
 
     def on_progress(self, name: bytes) -> None:
+        """Speak once a second; a stuck worker's loop runs, and says for how long its device has stood still."""
         if self.alive.get(name) == "well":
             self.say(name, Progress(0))
             self.later(1.0, "progress", name)
+        elif self.alive.get(name) == "stuck":
+            stalled_ms = (self.now - self.stuck_since[name]) * 1000
+            if self.ends_itself and stalled_ms > DEFAULT_TIMEOUTS.device_stuck * 1000:
+                self.blame_all(name)
+                self.say(name, WorkerBye("the device hung", fault=True))
+                self.leave_stuck(name)
+                return
+            worker = self.broker._workers.serving
+            if stalled_ms > DEFAULT_TIMEOUTS.broker_stall * 1000 and worker is not None and worker.identity == name:
+                self.blame_all(name)
+            self.say(name, Progress(stalled_ms))
+            self.take(self.broker.tick(self.now))
+            if name in self.alive:
+                self.later(1.0, "progress", name)
 
     def on_done(self, name: bytes, batch: Batch) -> None:
         if self.alive.get(name) != "well":
@@ -169,8 +187,12 @@ class World:
             self.alive[name] = "silent"  # stopped, or stuck: the socket stays open
             self.later(self.random.uniform(5, 20), "wake", name, batch)
             self.later(self.random.uniform(1, 15), "worker")
+        elif chance < 2.5 * self.faults:
+            self.alive[name] = "stuck"  # the device hangs: the loop speaks, and nothing is ever finished
+            self.stuck_since[name] = self.now
+            self.ends_itself = self.random.random() < 0.7
         elif chance < 3 * self.faults:
-            worker = self.broker._worker
+            worker = self.broker._workers.serving
             if worker is not None and worker.identity == name:
                 self.blame([worker.in_flight[batch.batch]] if batch.batch in worker.in_flight else [])
             self.say(name, BatchFailed(batch.batch, "hiccup"))
@@ -191,11 +213,21 @@ class World:
     def on_die(self, name: bytes) -> None:
         self.seen["deaths"] += 1
         del self.alive[name]
-        worker = self.broker._worker
-        if worker is not None and worker.identity == name:
-            self.blame(worker.in_flight.values())
+        self.blame_all(name)
         self.take(self.broker.worker_gone(name, self.now))
         self.later(self.random.uniform(0.1, 3), "worker")
+
+    def leave_stuck(self, name: bytes) -> None:
+        """End a stuck worker's process; a supervisor starts the next one."""
+        self.seen["stuck"] += 1
+        del self.alive[name], self.stuck_since[name]
+        self.take(self.broker.worker_gone(name, self.now))
+        self.later(self.random.uniform(0.1, 3), "worker")
+
+    def blame_all(self, name: bytes) -> None:
+        worker = self.broker._workers.serving
+        if worker is not None and worker.identity == name:
+            self.blame(worker.in_flight.values())
 
     def blame(self, batches: Iterable[InFlight]) -> None:
         for batch in batches:
@@ -205,10 +237,19 @@ class World:
                         asked.lost[document] += 1
 
     def on_wake(self, name: bytes, batch: Batch) -> None:
-        """A worker given up comes back and answers what nobody expects any more."""
+        """A worker that was stopped comes back and answers; if it was given up, it must be told to end itself."""
         if self.alive.get(name) == "silent":
             self.alive[name] = "well"
+            standing = self.broker._workers.standing(name)
+            serving = self.broker._workers.serving
             self.say(name, self.result(batch))
+            self.say(name, Progress(0))
+            if standing is Standing.DISMISSED:
+                self.seen["revenants"] += 1
+                assert name not in self.alive, "a worker that was given up was not dismissed"
+                assert serving is None or self.broker._workers.serving is serving, "it took its successor's place"
+            elif name in self.alive:
+                self.later(1.0, "progress", name)
 
     # --- what the core does -------------------------------------------------------------------------
 
@@ -253,20 +294,23 @@ class World:
             case WhoAreYou():
                 self.say(name, WorkerHello(1, "m", "CPU", "f32", 512, 1000))
             case Dismissed():
-                self.alive.pop(name, None)
+                if self.alive.get(name) == "stuck":
+                    self.leave_stuck(name)
+                elif self.alive.pop(name, None) == "well" and not message.replaced:
+                    self.later(self.random.uniform(0.1, 3), "worker")
 
     # --- laws ---------------------------------------------------------------------------------------
 
     def check_wanted(self, batch: Batch) -> None:
         """Nothing runs that nobody waits for; and everybody who waits is served within the stated bound."""
         self.seen["batches"] += 1
-        flying = self.broker._worker.in_flight  # type: ignore[union-attr]
-        assert len(flying) == 1 or not any(each.alone for each in flying.values()), "not alone"
-        live = {(request.query, document) for request in self.broker._desk.requests for document in request.documents}
+        flying = self.broker._workers.serving.in_flight  # type: ignore[union-attr]
+        assert len(flying) == 1 or not any(each.isolated for each in flying.values()), "not alone"
+        live = {(request.query, document) for request in self.broker._requests.table for document in request.documents}
         for query, document in batch.pairs:
             assert (batch.queries[query], document) in live, "work for the dead"
         served = {request.caller for each in flying.values() for entry in each.entries for request, _ in entry}
-        waiting = {request.caller for request in self.broker._desk.requests if request.waiting}
+        waiting = {request.caller for request in self.broker._requests.table if request.waiting}
         for caller in waiting - served:
             self.batches_since_served[caller] = self.batches_since_served.get(caller, 0) + 1
             assert self.batches_since_served[caller] <= starvation_bound(bulk=caller in self.bulk_callers), caller
@@ -274,24 +318,24 @@ class World:
             self.batches_since_served.pop(caller, None)
 
     def check(self) -> None:
-        admission = self.broker._desk.admission
+        admission = self.broker._requests.admission
         assert 0 <= admission.pairs <= LIMITS.queued_pairs
         assert 0 <= admission.bytes <= LIMITS.queued_bytes
-        assert {(request.peer, request.id) for request in self.broker._desk.requests} == self.asked.keys()
-        assert len(self.broker._desk.requests._due) <= 2 * len(self.asked) + 65
+        assert {(request.peer, request.id) for request in self.broker._requests.table} == self.asked.keys()
+        assert len(self.broker._requests.table._due) <= 2 * len(self.asked) + 65
 
     def check_nothing_is_left(self) -> None:
         broker = self.broker
         assert broker.idle
-        assert not broker._desk.waiting
-        assert broker._desk.waiting.tokens == 0
-        assert not broker._desk.waiting._alone
-        assert not broker._desk.requests._by_peer
-        assert not broker._desk.waiting._identical
-        assert (broker._desk.admission.pairs, broker._desk.admission.bytes) == (0, 0)
-        assert not broker._desk.admission._caller_bytes
-        assert not broker._desk.waiting._interactive._callers
-        assert not broker._desk.waiting._bulk._callers
+        assert not broker._queue
+        assert broker._queue.tokens == 0
+        assert not broker._queue._isolated
+        assert not broker._requests.table._by_peer
+        assert not broker._queue._identical
+        assert (broker._requests.admission.pairs, broker._requests.admission.bytes) == (0, 0)
+        assert not broker._requests.admission._caller_bytes
+        assert not broker._queue._interactive._callers
+        assert not broker._queue._bulk._callers
 
 
 def starvation_bound(*, bulk: bool) -> int:

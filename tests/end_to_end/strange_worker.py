@@ -1,8 +1,8 @@
 """A worker process with a fault to order: ``python -m ... RUNTIME MODEL FAULT``.
 
 ``poison``: dies on a passage that holds POISON, as a driver that crashes would take it along.
-``hang``: the device takes runs and finishes none.
-``nan``: the device answers what is no number.
+``hang``: the device takes runs and finishes none, and the worker does not end itself for it.
+``nan``: the device returns NaN.
 ``plain``: no fault, and no lock on the device, so that there can be two.
 """
 
@@ -14,10 +14,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from openvino_reranker.npu_worker import job, loop
+from openvino_reranker.npu_worker import job
 from openvino_reranker.npu_worker.device import Finished
 from openvino_reranker.npu_worker.engine import Engine
+from openvino_reranker.npu_worker.errors import WorkerError
 from openvino_reranker.npu_worker.tokenization import PairTokenizer
+from openvino_reranker.npu_worker.worker import serve
 from openvino_reranker.protocol.messages import Batch
 
 
@@ -42,7 +44,10 @@ def main(runtime: Path, model: Path, fault: str) -> None:
             device.collect = lambda: [
                 Finished(each.run, [math.nan] * len(each.run.rows), each.ended) for each in collect()
             ]
-    loop.WorkerLoop(device, engine.tokenizer, engine.model.card.name, runtime / "workers.sock").run()
+    try:
+        serve(engine, runtime / "workers.sock")
+    except WorkerError as error:
+        sys.exit(error.status)
 
 
 if __name__ == "__main__":

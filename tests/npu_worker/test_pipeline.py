@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from openvino_reranker.npu_worker.device import Finished
 from openvino_reranker.npu_worker.job import Job
 from openvino_reranker.npu_worker.packing import Run
-from openvino_reranker.npu_worker.pipeline import LEAD_MS, MOST_JOBS, MOST_WAITING_JOBS, SHAPE_WAIT_S, Pipeline
+from openvino_reranker.npu_worker.pipeline import LEAD_MS, MOST_JOBS, Pipeline
 from openvino_reranker.npu_worker.tokenization import PairTokenizer, Row
 from openvino_reranker.protocol.messages import Batch, BatchResult
 
@@ -21,11 +21,10 @@ class Tokenizer:
 
 
 class Device:
-    """Runs ``lanes`` runs of one row side by side; lengths in ``missing`` have no shape yet."""
+    """Runs ``lanes`` runs of one row side by side."""
 
-    def __init__(self, lanes: int = 1, missing: Sequence[int] = ()) -> None:
+    def __init__(self, lanes: int = 1) -> None:
         self.lanes = lanes
-        self.missing = set(missing)
         self.running: list[Run] = []
         self.ended: list[Finished] = []
 
@@ -33,7 +32,7 @@ class Device:
         return [Run((place,), length) for place, length in enumerate(lengths)]
 
     def start(self, run: Run, rows: Sequence[Row], wake: object) -> bool:
-        if run.length in self.missing or len(self.running) >= self.lanes:
+        if len(self.running) >= self.lanes:
             return False
         self.running.append(run)
         return True
@@ -45,12 +44,6 @@ class Device:
     def collect(self) -> list[Finished]:
         ended, self.ended = self.ended, []
         return ended
-
-    def waits(self, run: Run) -> bool:
-        return run.length in self.missing
-
-    def progress(self) -> str:
-        return "compiling 1/2"
 
 
 def make(device: Device) -> Pipeline:
@@ -87,48 +80,29 @@ def test_few_batches_are_held_whatever_the_rate_is_thought_to_be() -> None:
     assert pipeline.free_in_ms(0.0) > 1e9
 
 
-def test_batches_that_only_wait_for_a_shape_do_not_keep_others_out() -> None:
-    device = Device(missing=[64])
+def test_a_run_that_nobody_waits_for_any_more_still_holds_the_device() -> None:
+    device = Device()
     pipeline = make(device)
-    for number in range(MOST_WAITING_JOBS - 1):
-        pipeline.add(job(device, 64, number=number), 0.0)
-        assert pipeline.free_in_ms(0.0) == 0
-    pipeline.add(job(device, 64), 0.0)
-    assert pipeline.free_in_ms(0.0) > 1e9
-
-
-def test_a_pair_waits_for_its_shape_only_so_long() -> None:
-    device = Device(missing=[64])
-    pipeline = make(device)
-    pipeline.add(job(device, 64, 5), 0.0)
-    device.end(device.running[0], 1.0)
-    assert pipeline.advance(SHAPE_WAIT_S) == []
-    [done] = pipeline.advance(SHAPE_WAIT_S + 0.1)
-    answer = done.answer(None)
-    assert isinstance(answer, BatchResult)
-    assert [(error.position, error.code) for error in answer.errors] == [(0, "unavailable")]
-    assert "pairs of 64 tokens cannot be run yet (compiling 1/2)" in answer.errors[0].message
-    assert (answer.logits[1], answer.padded_tokens, answer.runs) == (1.0, 5, 1)
-    assert done.worked
-
-
-def test_a_batch_of_which_nothing_could_be_run_did_not_work() -> None:
-    device = Device(missing=[64])
-    pipeline = make(device)
-    pipeline.add(job(device, 64, 64), 0.0)
-    [done] = pipeline.advance(SHAPE_WAIT_S + 0.1)
-    assert not done.worked
+    pipeline.add(job(device, 5), 0.0)
+    pipeline.abandon()
     assert pipeline.idle
+    assert pipeline.device_busy
+    assert pipeline.stalled_ms(7.0) == 7000  # a device that hangs is stuck, whoever asked
+    device.end(device.running[0], 8.0)
+    assert pipeline.advance(8.0) == []
+    assert not pipeline.device_busy
+    assert (pipeline.stalled_ms(9.0), pipeline.free_in_ms(9.0)) == (0.0, 0.0)
 
 
-def test_a_shape_that_comes_in_time_is_used() -> None:
-    device = Device(missing=[64])
+def test_a_run_that_finds_no_room_starts_when_there_is() -> None:
+    device = Device(lanes=1)
     pipeline = make(device)
-    pipeline.add(job(device, 64), 0.0)
-    device.missing.clear()
-    pipeline.advance(SHAPE_WAIT_S - 0.1)
-    device.end(device.running[0], SHAPE_WAIT_S + 5)
-    [done] = pipeline.advance(SHAPE_WAIT_S + 5)
-    answer = done.answer(None)
-    assert isinstance(answer, BatchResult)
-    assert not answer.errors
+    pipeline.add(job(device, 5, 6), 0.0)
+    assert [run.length for run in device.running] == [5]
+    device.end(device.running[0], 1.0)
+    assert pipeline.advance(1.0) == []
+    assert [run.length for run in device.running] == [6]
+    device.end(device.running[0], 2.0)
+    [done] = pipeline.advance(2.0)
+    assert isinstance(done.answer(None), BatchResult)
+    assert done.worked

@@ -1,20 +1,27 @@
 """The real worker loop on a device that finishes so many runs and then nothing; run as a program.
 
-Arguments: the workers' socket, how many runs finish, and the worker's limit for a stuck device, ms.
+Arguments: the workers' socket, how many runs finish, the worker's limit for a stuck device (s), and after how long an
+unanswered hello is said again (s).
 """
 
+import logging
 import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from openvino_reranker.daemon.notify import Notifier
 from openvino_reranker.npu_worker import loop
 from openvino_reranker.npu_worker.device import Device, Finished, Wake
+from openvino_reranker.npu_worker.engine import Engine
+from openvino_reranker.npu_worker.errors import WorkerError
 from openvino_reranker.npu_worker.packing import Run, pack
 from openvino_reranker.npu_worker.tokenization import Row
+from openvino_reranker.npu_worker.worker import serve
 from openvino_reranker.protocol.messages import Bucket
+from openvino_reranker.protocol.timeouts import Timeouts
 
 
 class HangingDevice:
@@ -44,9 +51,6 @@ class HangingDevice:
     def details(self) -> dict[str, Any]:
         return {}
 
-    def waits(self, run: Run) -> bool:
-        return False
-
     def progress(self) -> str:
         return ""
 
@@ -61,8 +65,18 @@ class OneTokenTokenizer:
         return [Row([1], [0], False) for _ in passages]
 
 
-if __name__ == "__main__":
-    path, good, loop.STUCK_MS, loop.DRAIN_S = sys.argv[1], int(sys.argv[2]), float(sys.argv[3]), 1.0
+def main(path: Path, good: int, stuck_s: float, hello_again_s: float) -> None:
+    loop.DRAIN_S, loop.HELLO_AGAIN_S = 1.0, hello_again_s
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    model: Any = SimpleNamespace(card=SimpleNamespace(name="hanging"))
     tokenizer: Any = OneTokenTokenizer()
     device: Device = HangingDevice(good)
-    loop.WorkerLoop(device, tokenizer, "hanging", Path(path), Notifier.from_environment()).run()
+    engine = Engine(model, tokenizer, device)
+    try:
+        serve(engine, path, Notifier.from_environment(), Timeouts(device_stuck=stuck_s))
+    except WorkerError as error:
+        sys.exit(error.status)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3]), float(sys.argv[4]))

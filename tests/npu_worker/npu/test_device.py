@@ -9,7 +9,7 @@ from openvino_reranker.npu_worker.npu.compiled_bucket import BucketRequest, Comp
 from openvino_reranker.npu_worker.npu.device import NO_NUMBERS_IN_A_ROW, NpuDevice
 from openvino_reranker.npu_worker.npu.self_test import Proof
 from openvino_reranker.npu_worker.packing import Run
-from openvino_reranker.npu_worker.pipeline import MOST_WAITING_JOBS, Pipeline
+from openvino_reranker.npu_worker.pipeline import Pipeline
 from openvino_reranker.npu_worker.tokenization import PairTokenizer, Row
 from openvino_reranker.protocol.messages import Batch, BatchFailed, BatchResult
 
@@ -86,7 +86,6 @@ def test_a_row_whose_bucket_is_being_compiled_waits_and_others_pass_it_by(device
     assert [each.number for each in done] == [1]
     assert not pipeline.idle
     assert pipeline.stalled_ms(100.0) == 0
-    assert pipeline.free_in_ms(1.0) == 0
     # Until its bucket comes
     large = admit(device, 64)
     pipeline.advance(2.0)
@@ -109,16 +108,6 @@ def end_all(*buckets: FakeBucket) -> None:
         for request in bucket.all:
             if request not in bucket.free:
                 request.end()
-
-
-def test_not_without_end_does_it_take_what_it_cannot_run(device: NpuDevice, tiny: ReadyModel) -> None:
-    tokenizer = PairTokenizer(tiny.folder / "tokenizer.json", 64)
-    admit(device, 16)
-    pipeline = Pipeline(device, nothing)
-    for number in range(MOST_WAITING_JOBS):
-        assert pipeline.free_in_ms(0.0) == 0
-        pipeline.add(job(number, tokenizer, device, ["berlin " * 70]), 0.0)
-    assert pipeline.free_in_ms(0.0) > 1e9
 
 
 def test_a_bucket_given_up_hands_its_rows_to_the_next_larger_one(device: NpuDevice) -> None:

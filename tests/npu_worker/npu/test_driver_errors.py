@@ -10,6 +10,7 @@ from openvino_reranker.npu_worker.errors import DeviceLost, DeviceUnavailable
 from openvino_reranker.npu_worker.model.store import ReadyModel
 from openvino_reranker.npu_worker.npu import bucket_loader, compiled_bucket
 from openvino_reranker.npu_worker.npu.settings import NpuSettings
+from openvino_reranker.protocol.timeouts import Timeouts
 from openvino_reranker.tests.npu_worker.conftest import until
 from openvino_reranker.tests.npu_worker.npu.stand_in import StandIn
 from openvino_reranker.tests.npu_worker.npu.sysfs_tree import SysfsTree
@@ -69,6 +70,6 @@ def test_a_question_that_fails_is_a_device_that_is_not_there(
 def test_a_row_that_never_ends_is_a_lost_device(
     tree: SysfsTree, tiny: ReadyModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(compiled_bucket, "INFER_LIMIT_MS", 0)
-    with pytest.raises(DeviceLost, match=r"self-test of 32 tokens.*no answer within 0 s"):
+    monkeypatch.setattr(compiled_bucket, "DEFAULT_TIMEOUTS", Timeouts(device_stuck=0))
+    with pytest.raises(DeviceLost, match=r"self-test of 32 tokens.*timed out after 0 s"):
         open_npu(tree, tiny, tmp_path)

@@ -1,0 +1,364 @@
+"""The workers' half of the broker's decisions: who serves, what each of a worker's messages means, who gets a batch.
+
+Law of this file: what a message on the workers' socket means depends on where its connection stands (``Standing``), by
+this table, which ``DECISIONS`` writes down. A connection is UNKNOWN until it says hello, and again when it has closed::
+
+    message          UNKNOWN                    SERVING                     DISMISSED
+    worker_hello     serves from now on; who    serves anew: it dropped     "dismissed"
+                     served is dismissed        what it held
+    pull             "who are you?"             counted, then answered      "dismissed"
+    progress         "who are you?"             noted                       "dismissed"
+    worker_state     "who are you?"             shown                       "dismissed"
+    batch_result     "who are you?"             scored                      "dismissed"
+    batch_failed     "who are you?"             its pairs run again         "dismissed"
+    worker_starting  shown                      shown                       "dismissed"
+    worker_bye       nothing                    leaves, its pairs run       nothing
+                                                again; UNKNOWN
+    (silent, stuck,  -                          lost, its pairs run         -
+    out of reach)                               again; DISMISSED
+    (closed)         UNKNOWN                    lost; UNKNOWN               UNKNOWN
+
+So a worker that was stopped or stuck and comes back is never taken for a new, healthy one: it ends itself and is
+started anew. A lost worker's pairs run again, each alone; a pair that is lost alone is answered ``failed``, unless the
+loss was clearly not its fault (the worker was stopped on purpose, or replaced).
+"""
+
+from collections.abc import Callable, Mapping
+from itertools import count
+from typing import Any
+
+import msgspec
+
+from ..protocol.errors import Unavailable
+from ..protocol.messages import (
+    BatchFailed,
+    BatchResult,
+    Dismissed,
+    Message,
+    Progress,
+    Pull,
+    Served,
+    WhoAreYou,
+    WorkerBye,
+    WorkerHello,
+    WorkerMessage,
+    WorkerStarting,
+    WorkerState,
+    WorkerStatus,
+    WorkerWelcome,
+)
+from ..protocol.timeouts import Timeouts
+from .actions import Action, Level, Note, ToWorker
+from .circuit_breaker import CircuitBreaker
+from .counters import Counters
+from .pair_queue import PairQueue
+from .request_lifecycle import RequestLifecycle
+from .throughput import SPECIAL_TOKENS, ThroughputEstimator
+from .worker_session import InFlight, Standing, WorkerSession
+
+
+class Workers:
+    """Who serves, who was dismissed, and what they are sent. See the table above.
+
+    Args:
+        epoch: The broker's life, for welcomes.
+        requests: What batches are made for.
+        queue: What they are made of.
+        counters: What happened is counted there.
+        actions: What is to be sent and logged is appended there.
+        batch_ms: The device time a batch should take, ms.
+        timeouts: When a worker is given up.
+    """
+
+    def __init__(
+        self,
+        epoch: str,
+        requests: RequestLifecycle,
+        queue: PairQueue,
+        counters: Counters,
+        actions: list[Action],
+        batch_ms: float,
+        timeouts: Timeouts,
+    ) -> None:
+        self.serving: WorkerSession | None = None
+        self.throughput = ThroughputEstimator(512, 1 << 30, (), batch_ms)
+        self.breaker = CircuitBreaker()
+        self._epoch = epoch
+        self._requests = requests
+        self._queue = queue
+        self._counters = counters
+        self._actions = actions
+        self._batch_ms = batch_ms
+        self._timeouts = timeouts
+        self._batch_numbers = count(1)
+        self._dismissed: dict[bytes, tuple[int, str]] = {}  # pid, and why
+        self._starting: tuple[bytes, WorkerStarting] | None = None
+
+    # --- events ---------------------------------------------------------------------------------------
+
+    def standing(self, identity: bytes) -> Standing:
+        """Return where a connection stands."""
+        if self.serving is not None and self.serving.identity == identity:
+            return Standing.SERVING
+        return Standing.DISMISSED if identity in self._dismissed else Standing.UNKNOWN
+
+    def message(self, identity: bytes, message: WorkerMessage, now: float) -> None:
+        """Take what a worker sent, by the table."""
+        if self.serving is not None and self.serving.identity == identity:
+            self.serving.heard = now
+        DECISIONS[self.standing(identity)][type(message)](self, identity, message, now)
+
+    def undelivered(self, identity: bytes, number: int, now: float) -> None:
+        """Take back a batch that could not be sent, and give up the worker it was for."""
+        worker = self.serving
+        if worker is None or worker.identity != identity:
+            return
+        if (batch := worker.in_flight.pop(number, None)) is not None:
+            self._requests.retry(batch, now, blame=False)
+        self._lose(worker, f"the worker (pid {worker.hello.pid}) cannot be reached", now)
+
+    def gone(self, identity: bytes, now: float) -> None:
+        """Give up a worker whose connection closed."""
+        if self._starting is not None and self._starting[0] == identity:
+            self._starting = None
+        if self.serving is not None and self.serving.identity == identity:
+            self._lose(self.serving, f"the worker (pid {self.serving.hello.pid}) closed its connection", now)
+        self._dismissed.pop(identity, None)
+
+    def tick(self, now: float) -> None:
+        """Give up a worker that is silent or stuck."""
+        if self.serving is not None and (reason := self.serving.failure_reason(now, self._timeouts)):
+            self._lose(self.serving, reason, now)
+
+    def next_check_at(self) -> float | None:
+        """Return when ``tick`` is due, or None."""
+        return None if self.serving is None else self.serving.next_check_at(self._timeouts)
+
+    # --- assignment -----------------------------------------------------------------------------------
+
+    def assign(self, now: float) -> None:
+        """Answer pulls as long as there are pulls and pairs.
+
+        A pair that runs alone is all the worker holds, else its death would be blamed on others. So there are
+        three cases:
+
+        1. The worker holds a pair that runs alone: nothing is sent until that is answered.
+        2. A pair waits to run alone: it goes next, as soon as the worker holds nothing; nothing passes it.
+        3. Else a batch is made of what waits.
+        """
+        worker = self.serving
+        while worker is not None and worker.pulls and self._queue and not worker.runs_isolated:
+            if not self._queue.has_isolated:
+                batch = InFlight(self._queue.take(self.throughput.budget(), self.throughput.cost))
+            elif not worker.in_flight and (retry := self._queue.take_isolated()) is not None:
+                batch = InFlight([retry.entry], isolated=True, implicated=retry.implicated)
+            else:
+                break
+            worker.pulls -= 1
+            number = next(self._batch_numbers)
+            worker.in_flight[number] = batch
+            self._requests.start(batch, now)
+            self._actions.append(ToWorker(worker.identity, batch.message(number)))
+
+    # --- what is shown --------------------------------------------------------------------------------
+
+    def absent_reason(self) -> str | None:
+        """Return why no worker serves, or None if one does."""
+        if self.serving is not None:
+            return None
+        if self._starting is not None:
+            starting = self._starting[1]
+            return f"no worker is ready: the one that is starting (pid {starting.pid}) says: {starting.doing}"
+        return "no worker is ready: it is loading its model, or it is not running"
+
+    def status(self) -> WorkerStatus:
+        """Return what status pages show."""
+        losses, dismissed = self._counters.worker_losses, [pid for pid, _ in self._dismissed.values()]
+        if self.serving is None:
+            return WorkerStatus(restarts=losses, dismissed=dismissed)
+        status = self.serving.status(self.throughput.tokens_per_ms)
+        return msgspec.structs.replace(status, restarts=losses, dismissed=dismissed)
+
+    def requests_in(self, number: int) -> list[bytes]:
+        """Return the ids of the requests that a batch in flight serves."""
+        batch = self.serving.in_flight.get(number) if self.serving else None
+        return list({request.id: None for entry in batch.entries for request, _ in entry}) if batch else []
+
+    # --- what a worker's message means ----------------------------------------------------------------
+
+    def _serve_with(self, identity: bytes, hello: WorkerHello, now: float) -> None:
+        """Let a worker serve from now on, in the place of who did."""
+        replaced = self.serving
+        if replaced is not None:
+            reason = f"worker (pid {replaced.hello.pid}) was replaced by pid {hello.pid}"
+            self._lose(replaced, reason, now, blame=False)
+        self._begin_session(identity, hello, now, replaced)
+        if replaced is not None:
+            self._dismiss(replaced.identity, None, now)
+
+    def _serve_anew(self, identity: bytes, hello: WorkerHello, now: float) -> None:
+        """Let the worker that serves begin again: it has dropped what it held."""
+        worker = self.serving
+        assert worker is not None
+        self.serving = None
+        for batch in worker.in_flight.values():
+            self._requests.retry(batch, now, blame=False)
+        self._begin_session(identity, hello, now, worker)
+
+    def _begin_session(self, identity: bytes, hello: WorkerHello, now: float, before: WorkerSession | None) -> None:
+        self._counters.worker_hellos += 1
+        self.serving = WorkerSession(identity, hello, heard=now)
+        self._part_with_other_models(now)
+        rate = self.throughput.tokens_per_ms if before is not None and before.hello.device == hello.device else None
+        self.throughput = ThroughputEstimator(hello.max_length, hello.budget_tokens, hello.buckets, self._batch_ms)
+        self.throughput.tokens_per_ms = rate
+        self._note("info", f"worker (pid {hello.pid}) is ready: {hello.model} on {hello.device}, {hello.precision}")
+        self._actions.append(ToWorker(identity, WorkerWelcome(self._epoch)))
+
+    def _ask_who(self, identity: bytes, _message: object, _now: float) -> None:
+        self._actions.append(ToWorker(identity, WhoAreYou()))
+
+    def _dismiss(self, identity: bytes, _message: object, _now: float) -> None:
+        """Tell a worker that was given up or replaced to end itself."""
+        _, reason = self._dismissed[identity]
+        self._actions.append(ToWorker(identity, Dismissed(reason, replaced=self.serving is not None)))
+
+    def _note_starting(self, identity: bytes, message: WorkerStarting, _now: float) -> None:
+        self._starting = (identity, message)
+
+    def _ignore(self, _identity: bytes, _message: object, _now: float) -> None:
+        pass
+
+    def _count_pull(self, _identity: bytes, _message: Pull, _now: float) -> None:
+        assert self.serving is not None
+        self.serving.pulls += 1
+
+    def _note_progress(self, _identity: bytes, message: Progress, _now: float) -> None:
+        assert self.serving is not None
+        self.serving.note_progress(message)
+
+    def _note_state(self, _identity: bytes, message: WorkerState, _now: float) -> None:
+        assert self.serving is not None
+        self.serving.hello = msgspec.structs.replace(self.serving.hello, details=message.details)
+        if message.buckets is not None:
+            self.throughput.set_buckets(message.buckets)
+
+    def _batch_failed(self, _identity: bytes, message: BatchFailed, now: float) -> None:
+        assert self.serving is not None
+        self._note("error", f"batch {message.batch} failed on the device: {message.message}")
+        if (batch := self.serving.in_flight.pop(message.batch, None)) is not None:
+            self._requests.retry(batch, now, blame=True)
+
+    def _worker_leaves(self, _identity: bytes, message: WorkerBye, now: float) -> None:
+        worker = self.serving
+        assert worker is not None
+        self.serving = None
+        reason = f"worker (pid {worker.hello.pid}) left: {message.reason or 'stopped'}"
+        if message.fault:
+            self._count_loss(worker, reason, now)
+        self._note("warning" if message.fault else "info", reason)
+        for batch in worker.in_flight.values():
+            self._requests.retry(batch, now, blame=message.fault)
+
+    def _batch_result(self, _identity: bytes, message: BatchResult, now: float) -> None:
+        worker = self.serving
+        assert worker is not None
+        batch = worker.in_flight.pop(message.batch, None)
+        if batch is None:
+            return
+        if len(message.logits) != len(batch.entries) or len(message.tokens) != len(batch.entries):
+            self._note("error", f"the worker answered batch {message.batch} with {len(message.logits)} logits")
+            self._requests.retry(batch, now, blame=True)
+            return
+        self.breaker.note_success()
+        worker.stalled_ms = 0.0
+        self._counters.note_result(message)
+        self._learn(batch, message)
+        hello = worker.hello
+        self._requests.score(batch, message, Served(hello.model, hello.device, hello.precision), now)
+
+    def _learn(self, batch: InFlight, message: BatchResult) -> None:
+        cut = set(message.truncated)
+        whole = [
+            (request, index, tokens - SPECIAL_TOKENS)
+            for place, (((request, index), *_), tokens) in enumerate(zip(batch.entries, message.tokens, strict=True))
+            if place not in cut and tokens > SPECIAL_TOKENS
+        ]
+        self.throughput.observe(
+            size=sum(len(request.query) + len(request.documents[index]) for request, index, _ in whole),
+            tokens=sum(tokens for _, _, tokens in whole),
+            padded_tokens=message.padded_tokens,
+            inference_ms=message.inference_ms,
+        )
+
+    def _part_with_other_models(self, now: float) -> None:
+        """Give up what another model began to score: two models' logits do not compare."""
+        assert self.serving is not None
+        hello = self.serving.hello
+        serves = (hello.model, hello.device, hello.precision)
+        changed = Unavailable(
+            "the service changed to another model, device or precision while this request was half done; ask again",
+            1000,
+        )
+
+        def began_elsewhere(served: Served | None) -> bool:
+            return served is not None and (served.model, served.device, served.precision) != serves
+
+        self._requests.abandon(lambda request: began_elsewhere(request.served), changed, now)
+
+    def _lose(self, worker: WorkerSession, reason: str, now: float, *, blame: bool = True) -> None:
+        """Give up the worker that serves: nothing it says counts any more, and what it held runs again."""
+        self.serving = None
+        self._dismissed[worker.identity] = (worker.hello.pid, reason)
+        self._note("warning", f"lost the worker: {reason}")
+        if blame:
+            self._count_loss(worker, reason, now)
+        else:
+            self._counters.worker_losses += 1
+        for batch in worker.in_flight.values():
+            self._requests.retry(batch, now, blame=blame)
+
+    def _count_loss(self, worker: WorkerSession, reason: str, now: float) -> None:
+        self._counters.worker_losses += 1
+        if worker.in_flight:
+            self.breaker.note_loss(reason, now)
+
+    def _note(self, level: Level, text: str) -> None:
+        self._actions.append(Note(level, text))
+
+
+_Decision = Callable[[Workers, bytes, Any, float], None]
+
+#: The table above: for each standing, what each message of a worker means.
+DECISIONS: Mapping[Standing, Mapping[type[Message], _Decision]] = {
+    Standing.UNKNOWN: {
+        WorkerHello: Workers._serve_with,
+        Pull: Workers._ask_who,
+        Progress: Workers._ask_who,
+        WorkerState: Workers._ask_who,
+        BatchResult: Workers._ask_who,
+        BatchFailed: Workers._ask_who,
+        WorkerStarting: Workers._note_starting,
+        WorkerBye: Workers._ignore,
+    },
+    Standing.SERVING: {
+        WorkerHello: Workers._serve_anew,
+        Pull: Workers._count_pull,
+        Progress: Workers._note_progress,
+        WorkerState: Workers._note_state,
+        BatchResult: Workers._batch_result,
+        BatchFailed: Workers._batch_failed,
+        WorkerStarting: Workers._note_starting,
+        WorkerBye: Workers._worker_leaves,
+    },
+    Standing.DISMISSED: {
+        WorkerHello: Workers._dismiss,
+        Pull: Workers._dismiss,
+        Progress: Workers._dismiss,
+        WorkerState: Workers._dismiss,
+        BatchResult: Workers._dismiss,
+        BatchFailed: Workers._dismiss,
+        WorkerStarting: Workers._dismiss,
+        WorkerBye: Workers._ignore,
+    },
+}

@@ -1,0 +1,38 @@
+"""How long silence and standing still are borne, in one place, because the limits only work in this order."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """Limits that say "stuck" or "gone", in seconds.
+
+    The order, and the reason for it::
+
+        broker_silence < device_stuck < broker_stall < watchdog < first_inference
+
+    - A process that is stopped or dead says nothing, so its silence tells soonest.
+    - A device that hangs is noticed by its own worker first (``device_stuck``): it says goodbye with ``fault``,
+      which gives the broker its batches back at once, and ends itself.
+    - Only a worker that reports the standstill and does not end itself is given up by the broker (``broker_stall``).
+    - Only a worker whose loop does not even run that far is ended by the service manager (``watchdog``, the units'
+      ``WatchdogSec=``; ``serve`` ends a worker the broker gave up).
+
+    A run takes a second or two on a slow CPU, and the NPU's kernel driver itself ends a job after 2 s, so nothing that
+    works comes near ``device_stuck``.
+    """
+
+    #: The broker has heard nothing from the worker, which speaks at least once a second.
+    broker_silence: float = 10.0
+    #: The device holds a run and has finished none: the worker ends itself.
+    device_stuck: float = 15.0
+    #: The worker has reported such a standstill for so long: the broker gives it up.
+    broker_stall: float = 20.0
+    #: The worker's loop stops feeding the watchdog when the device has stood still for so long.
+    watchdog: float = 30.0
+    #: A device's first inference, at the start: a GPU may still compile kernels in it.
+    first_inference: float = 60.0
+
+
+#: What holds outside of tests.
+DEFAULT_TIMEOUTS = Timeouts()
