@@ -20,6 +20,8 @@ def flaw(message: Rerank, limits: Limits) -> InvalidRequest | None:
         return InvalidRequest("documents is empty; at least one document is needed")
     if len(message.documents) > limits.documents:
         return TooLarge(f"{len(message.documents)} documents; the limit is {limits.documents} in one request")
+    if (message.max_windows or 1) > limits.windows:
+        return InvalidRequest(f"max_windows is {message.max_windows}; the limit is {limits.windows}")
     if wrong := _flaw_of_text(message.query, "query"):
         return wrong
     total = 0

@@ -16,6 +16,7 @@ from ..protocol.errors import RerankError, Unavailable
 from ..protocol.limits import DEFAULT_LIMITS, Limits
 from ..protocol.messages import (
     BrokerMessage,
+    CacheStatus,
     Cancel,
     ClientMessage,
     GetStatus,
@@ -24,6 +25,7 @@ from ..protocol.messages import (
     Rerank,
     Status,
     Welcome,
+    WindowPlan,
     WorkerMessage,
 )
 from ..protocol.timeouts import DEFAULT_TIMEOUTS, Timeouts
@@ -31,10 +33,15 @@ from .actions import Action, ToClient
 from .counters import Counters
 from .pair_queue import PairQueue
 from .request_lifecycle import Peer, RequestLifecycle
+from .score_cache import ScoreCache
 from .workers import Workers
 
 #: The device time a batch should take, ms.
 DEFAULT_BATCH_MS = 100.0
+#: How long documents are read when nobody says otherwise.
+DEFAULT_PLAN = WindowPlan(4)
+#: Memory of the score cache, bytes.
+DEFAULT_CACHE_BYTES = 32 << 20
 
 
 class Broker:
@@ -49,6 +56,8 @@ class Broker:
         pid: int = 0,
         limits: Limits = DEFAULT_LIMITS,
         batch_ms: float = DEFAULT_BATCH_MS,
+        plan: WindowPlan = DEFAULT_PLAN,
+        cache_bytes: int = DEFAULT_CACHE_BYTES,
         timeouts: Timeouts = DEFAULT_TIMEOUTS,
     ) -> None:
         self.epoch = epoch
@@ -59,7 +68,8 @@ class Broker:
         self._limits = limits
         self._actions: list[Action] = []
         self._queue = PairQueue()
-        self._requests = RequestLifecycle(limits, self.counters, self._queue, self._actions)
+        self._cache = ScoreCache(cache_bytes)
+        self._requests = RequestLifecycle(limits, self.counters, self._queue, self._cache, self._actions, plan)
         self._workers = Workers(epoch, self._requests, self._queue, self.counters, self._actions, batch_ms, timeouts)
         self._draining = False
         self._peers: dict[bytes, Hello] = {}
@@ -85,7 +95,8 @@ class Broker:
                 self._peers[peer.identity] = message
                 self._send(peer.identity, Welcome(self.epoch, self._version, self._limits))
             case Rerank():
-                self._requests.accept(peer, message, self._workers.throughput, self._closed(now), now)
+                workers = self._workers
+                self._requests.accept(peer, message, workers.throughput, self._closed(now), workers.served(), now)
             case Cancel(id=request_id):
                 if (request := self._requests.table.get(peer.identity, request_id)) is not None:
                     self._requests.cancel(request)
@@ -189,6 +200,7 @@ class Broker:
             worker=self._workers.status(),
             peers={name: sorted(of_name) for name, of_name in pids.items()},
             counters=self.counters.report(),
+            score_cache=CacheStatus(len(self._cache), self._cache.size),
             limits=self._limits,
         )
 

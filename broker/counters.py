@@ -20,13 +20,15 @@ class Counters:
         batch_pairs: Pairs computed in them (identical waiting pairs are computed once).
         batch_callers: Callers served by them, summed over batches.
         joined_pairs: Pairs that another, identical pair's computation answered.
+        cached_pairs: Pairs answered from the score cache.
+        window_pairs: Further windows of long documents, each scored like a pair.
         tokens: Tokens the model read.
         padded_tokens: Tokens the device ran.
         device_runs: Inferences the worker cut its batches into.
         inference_ms: Device time.
         npu_busy_us: How far the NPU's busy counter rose during batches, what two of them saw counted once.
         queue_ms: Time from arrival to first start, summed over answered requests.
-        truncated_pairs: Pairs of which the model saw only the beginning.
+        truncated_pairs: Pairs of which the model did not read the end.
         retried_pairs: Pairs run again because their batch was lost.
         failed_requests: Requests answered ``failed``.
         expired_requests: Requests whose deadline passed.
@@ -46,6 +48,8 @@ class Counters:
     batch_pairs: int = 0
     batch_callers: int = 0
     joined_pairs: int = 0
+    cached_pairs: int = 0
+    window_pairs: int = 0
     tokens: int = 0
     padded_tokens: int = 0
     device_runs: int = 0

@@ -51,6 +51,10 @@ class FairQueue:
     def __bool__(self) -> bool:
         return bool(self._ring)
 
+    def __contains__(self, request: Request) -> bool:
+        caller = self._callers.get(request.caller)
+        return caller is not None and (request.peer, request.id) in caller.requests
+
     @property
     def callers(self) -> int:
         """How many callers wait."""
@@ -63,13 +67,16 @@ class FairQueue:
                 for length, _ in request.waiting:
                     yield length
 
-    def add(self, request: Request) -> None:
-        """Let a request with waiting pairs wait for its caller's turns."""
+    def add(self, request: Request, *, first: bool = False) -> None:
+        """Let a request with waiting pairs wait for its caller's turns; ``first``: before the caller's others."""
         caller = self._callers.get(request.caller)
         if caller is None:
             caller = self._callers[request.caller] = _Caller()
             self._ring.append(request.caller)
-        caller.requests[request.peer, request.id] = request
+        if first:
+            caller.requests = {(request.peer, request.id): request} | caller.requests
+        else:
+            caller.requests[request.peer, request.id] = request
 
     def discard(self, request: Request) -> None:
         """Take a request out: it has no waiting pairs any more, or nobody wants it."""
@@ -100,9 +107,9 @@ class FairQueue:
                 continue
             request = caller.oldest
             index = request.take_nearest(length)
-            price, size = cost(request.lengths[index]), len(request.query) + len(request.documents[index])
+            price, size = cost(request.lengths[index]), len(request.query) + len(request.texts[index])
             if not budget.admits(price, size):
-                request.put_back(index)
+                request.wait(index)
                 return
             budget.add(price, size)
             caller.credit -= price

@@ -2,18 +2,18 @@
 
 A batch takes from everything that waits: pairs to be run alone first, then by turns, interactive callers
 before bulk ones, except that after ``BULK_EVERY - 1`` batches in a row without it bulk goes first, so that
-it is slow but never starved. Identical pairs that wait at the same moment are started together and computed
-once.
+it is slow but never starved. Identical pairs are computed once: those that wait start together, and one that
+comes while its like is on the device joins it.
 """
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from itertools import chain
 from typing import NamedTuple
 
 from .batch_budget import BatchBudget
 from .fair_queue import FairQueue
-from .request import Entry, Request
+from .request import Entry, Request, RowKey
 
 #: One batch in so many starts with bulk work when both classes wait.
 BULK_EVERY = 8
@@ -36,8 +36,9 @@ class PairQueue:
         self._interactive = FairQueue()
         self._bulk = FairQueue()
         self._isolated: deque[IsolatedRetry] = deque()
-        # By (query, document): the waiting pairs, as the keys of a dict (an ordered set).
-        self._identical: dict[tuple[bytes, bytes], dict[tuple[Request, int], None]] = {}
+        # The waiting rows that have equal logits, as the keys of a dict (an ordered set), and those on the device.
+        self._identical: dict[RowKey, dict[tuple[Request, int], None]] = {}
+        self._started: dict[RowKey, Entry] = {}
         self._batches_without_bulk = 0
         #: Estimated tokens of the pairs that have not started.
         self.tokens = 0
@@ -60,23 +61,40 @@ class PairQueue:
         """How many callers wait for a turn."""
         return self._interactive.callers + self._bulk.callers
 
-    def add(self, request: Request) -> None:
-        """Let all pairs of a new request wait."""
-        self._class_of(request).add(request)
-        self.tokens += sum(request.lengths)
-        for index, document in enumerate(request.documents):
-            self._identical.setdefault((request.query, document), {})[request, index] = None
+    def add(self, request: Request, rows: Iterable[int]) -> int:
+        """Let rows of a request wait, or join the computation of an identical one that has started already.
+
+        The rows wait in the request already (``Request.waiting``). Returns how many have joined.
+        """
+        joined = 0
+        for row in rows:
+            key = request.key(row)
+            if (entry := self._started.get(key)) is not None:
+                request.start(row)
+                entry.append((request, row))
+                joined += 1
+            else:
+                self._identical.setdefault(key, {})[request, row] = None
+                self.tokens += request.lengths[row]
+        queue = self._class_of(request)
+        if request.waiting and request not in queue:
+            queue.add(request, first=request.started is not None)
+        return joined
+
+    def finish(self, entry: Entry) -> None:
+        """Note that the computation of an entry has ended, well or not: nobody can join it any more."""
+        self._started.pop(entry[0][0].key(entry[0][1]), None)
 
     def retry_isolated(self, entry: Entry, *, implicated: bool) -> None:
         """Let a pair whose batch was lost run again, in a batch of its own and before all others."""
         self._isolated.append(IsolatedRetry(entry, implicated))
 
     def remove(self, request: Request) -> int:
-        """Forget a request, which is done; return how many of its pairs had not started."""
+        """Forget a request, which is done; return how many of its documents had not started."""
         self._class_of(request).discard(request)
-        for _, index in request.waiting:
-            self._forget_duplicate(request, index)
-        dropped = len(request.waiting)
+        for _, row in request.waiting:
+            self._forget_duplicate(request, row)
+        dropped = sum(row < request.documents for _, row in request.waiting)
         self.tokens -= sum(length for length, _ in request.waiting)
         request.waiting.clear()
         self._drop_unwanted()
@@ -115,22 +133,25 @@ class PairQueue:
         self._batches_without_bulk = 0 if had_bulk or not self._bulk else self._batches_without_bulk + 1
         return entries
 
-    def _start_duplicates(self, request: Request, index: int) -> Entry:
-        """Start every waiting pair identical to this one; return them all, this one first."""
-        duplicates = self._identical.pop((request.query, request.documents[index]))
-        del duplicates[request, index]
-        self.tokens -= request.lengths[index]
+    def _start_duplicates(self, request: Request, row: int) -> Entry:
+        """Start every waiting row identical to this one; return them all, this one first."""
+        key = request.key(row)
+        duplicates = self._identical.pop(key)
+        del duplicates[request, row]
+        self.tokens -= request.lengths[row]
         for other, place in duplicates:
             self.tokens -= other.lengths[place]
             other.start(place)
             if not other.waiting:
                 self._class_of(other).discard(other)
-        return [(request, index), *duplicates]
+        entry = [(request, row), *duplicates]
+        self._started[key] = entry
+        return entry
 
-    def _forget_duplicate(self, request: Request, index: int) -> None:
-        key = (request.query, request.documents[index])
+    def _forget_duplicate(self, request: Request, row: int) -> None:
+        key = request.key(row)
         duplicates = self._identical[key]
-        del duplicates[request, index]
+        del duplicates[request, row]
         if not duplicates:
             del self._identical[key]
 

@@ -11,15 +11,18 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from math import isfinite
 
+import msgspec
+
 from ..protocol.errors import DeadlineExceeded, Failed, InvalidRequest, RerankError, Unavailable, error_from_code
 from ..protocol.limits import Limits
-from ..protocol.messages import BatchResult, QueueStatus, Refusal, Rerank, Scores, Served
+from ..protocol.messages import BatchResult, QueueStatus, Refusal, Rerank, Scores, Served, WindowPlan
 from .actions import Action, ToClient
 from .admission import Admission, flaw
 from .counters import Counters
 from .pair_queue import PairQueue
 from .request import Request
 from .request_table import RequestTable
+from .score_cache import ScoreCache
 from .throughput import ThroughputEstimator
 from .worker_session import InFlight
 
@@ -44,10 +47,22 @@ class RequestLifecycle:
         limits: The bounds.
         counters: What happened is counted there.
         queue: Where accepted pairs wait.
+        cache: What was scored before.
         actions: Answers are appended there.
+        plan: How long documents are read when a request does not say.
     """
 
-    def __init__(self, limits: Limits, counters: Counters, queue: PairQueue, actions: list[Action]) -> None:
+    def __init__(
+        self,
+        limits: Limits,
+        counters: Counters,
+        queue: PairQueue,
+        cache: ScoreCache,
+        actions: list[Action],
+        plan: WindowPlan,
+    ) -> None:
+        self.cache = cache
+        self._plan = plan
         self.table = RequestTable()
         self.admission = Admission(limits)
         self._queue = queue
@@ -65,9 +80,24 @@ class RequestLifecycle:
     # --- coming in ------------------------------------------------------------------------------------
 
     def accept(
-        self, peer: Peer, message: Rerank, throughput: ThroughputEstimator, closed: Unavailable | None, now: float
+        self,
+        peer: Peer,
+        message: Rerank,
+        throughput: ThroughputEstimator,
+        closed: Unavailable | None,
+        served: Served | None,
+        now: float,
     ) -> None:
-        """Accept a request or refuse it; ``closed`` is why none is accepted now, if that is so."""
+        """Accept a request or refuse it.
+
+        Args:
+            peer: The connection it came by.
+            message: The request.
+            throughput: What is known of lengths and speed.
+            closed: Why none is accepted now, if that is so.
+            served: What serves now, if anything: the score cache answers for it.
+            now: The time, s.
+        """
         if self.table.get(peer.identity, message.id) is not None:
             return  # the client asked again across a reconnect; the first one is still being served
         caller = peer.charged(message)
@@ -82,17 +112,37 @@ class RequestLifecycle:
             caller=caller,
             bulk=message.priority == "bulk",
             query=message.query,
-            documents=message.documents,
+            texts=list(message.documents),  # windows will be added
             lengths=[throughput.length(len(message.query) + len(document)) for document in message.documents],
+            plan=WindowPlan(message.max_windows or self._plan.max_windows, message.window_stride or self._plan.stride),
             arrived=now,
             deadline=now + min(asked, self._limits.max_deadline_ms) / 1000,
             size=size,
         )
-        self.table.add(request)
-        self.admission.enter(caller, len(request.documents), size)
-        self._queue.add(request)
         self._counters.requests += 1
-        self._counters.pairs += len(request.documents)
+        self._counters.pairs += request.documents
+        self.table.add(request)
+        self.admission.enter(caller, request.documents, size)
+        if self.cache.enabled:
+            self._take_from_cache(request, served)
+        joined = self._queue.add(request, [row for _, row in request.waiting])
+        self._counters.joined_pairs += joined
+        self.admission.leave(caller, request.cached + joined, 0)
+        if not request.unscored:
+            self._answer(request, None, now)
+
+    def _take_from_cache(self, request: Request, served: Served | None) -> None:
+        request.digests = [self.cache.digest(request.key(row)) for row in range(request.documents)]
+        if served is None:
+            return
+        for row, digest in enumerate(request.digests):
+            if (score := self.cache.get(digest)) is not None:
+                request.note_cached(row, score)
+        self._counters.cached_pairs += request.cached
+        if request.cached:
+            # On the NPU none of its busy time is theirs; what the device does for the others is added.
+            busy = 0 if served.device == "NPU" else None
+            request.served = msgspec.structs.replace(served, npu_busy_delta_us=busy)
 
     def _refusal(
         self, caller: str, size: int, message: Rerank, throughput: ThroughputEstimator, closed: Unavailable | None
@@ -113,26 +163,28 @@ class RequestLifecycle:
     def start(self, batch: InFlight, now: float) -> None:
         """Note that a batch goes to the worker."""
         for entry in batch.entries:
-            for request, _ in entry:
+            for request, row in entry:
                 if request.started is None:
                     request.started = now
-                if not batch.isolated:
+                if not batch.isolated and row < request.documents:
                     self.admission.leave(request.caller, 1, 0)
         self._counters.note_batch(batch.entries)
 
     def score(self, batch: InFlight, message: BatchResult, served: Served, now: float) -> None:
         """Note a batch's logits and answer the requests that are complete; an error of a pair fails its request."""
         errors = {error.position: error for error in message.errors}
+        windows = {pair.position: pair.windows for pair in message.windows}
         truncated = set(message.truncated)
         charged: set[int] = set()
         for position, entry in enumerate(batch.entries):
+            self._queue.finish(entry)
             logit = message.logits[position]
             error: RerankError | None = None
             if (reported := errors.get(position)) is not None:
                 error = error_from_code(reported.code, reported.message)
             elif not isfinite(logit):
                 error = Failed(f"the model returned {logit} for a pair")
-            for request, index in entry:
+            for request, row in entry:
                 if request.done:
                     continue
                 if id(request) not in charged:
@@ -141,23 +193,37 @@ class RequestLifecycle:
                 if error is not None:
                     self.fail(request, error, now)
                     continue
-                request.score(index, logit, message.tokens[position], position in truncated)
-                if not request.unscored:
-                    self._answer(request, None, now)
+                tokens, cut = message.tokens[position], position in truncated
+                further = request.score(row, logit, tokens, windows.get(position, ()), truncated=cut)
+                self._go_on(request, request.document_of(row), further, now)
+
+    def _go_on(self, request: Request, index: int, further: range, now: float) -> None:
+        """Let the further windows of a document wait; if there are none left, keep its score and perhaps answer."""
+        for row in further:
+            request.wait(row)
+        self._counters.window_pairs += len(further)
+        self._counters.joined_pairs += self._queue.add(request, further)
+        document = request.scores[index]
+        if document.rows_left:
+            return
+        if request.digests:
+            self.cache.put(request.digests[index], document)
+        if not request.unscored:
+            self._answer(request, None, now)
 
     def retry(self, batch: InFlight, now: float, *, blame: bool) -> None:
         """Run each pair of a lost batch again, alone; one that is to blame for the second time has failed."""
         for entry in batch.entries:
-            wanted = [(request, index) for request, index in entry if not request.done]
+            self._queue.finish(entry)
+            wanted = [(request, row) for request, row in entry if not request.done]
             if wanted and not (batch.implicated and blame):
                 self._counters.retried_pairs += len(wanted)
                 self._queue.retry_isolated(wanted, implicated=batch.implicated or blame)
                 continue
-            for request, index in wanted:
+            for request, row in wanted:
                 if not request.done:  # a request may hold the pair twice
-                    self.fail(
-                        request, Failed(f"documents[{index}] failed on the device twice, the second time alone"), now
-                    )
+                    place = f"documents[{request.document_of(row)}]"
+                    self.fail(request, Failed(f"{place} failed on the device twice, the second time alone"), now)
 
     # --- going out ------------------------------------------------------------------------------------
 
@@ -174,10 +240,8 @@ class RequestLifecycle:
             if absent is not None:
                 self._answer(request, Unavailable(late + absent), now)
                 continue
-            scored = len(request.documents) - request.unscored
-            self._answer(
-                request, DeadlineExceeded(f"{late}{scored} of {len(request.documents)} documents were scored"), now
-            )
+            scored = f"{request.documents - request.unscored} of {request.documents} documents were scored"
+            self._answer(request, DeadlineExceeded(late + scored), now)
 
     def fail(self, request: Request, error: RerankError, now: float) -> None:
         """Answer a request that cannot be served."""
@@ -207,11 +271,13 @@ class RequestLifecycle:
                 request.peer,
                 Scores(
                     id=request.id,
-                    scores=request.logits,
-                    truncated=sorted(request.truncated),
-                    tokens=request.tokens,
+                    scores=[document.logit for document in request.scores],
+                    truncated=[index for index, document in enumerate(request.scores) if document.truncated],
+                    tokens=sum(document.tokens for document in request.scores),
                     served=request.served,
                     timings_ms=timings,
+                    windowed=request.windowed(),
+                    cached=request.cached,
                 ),
             )
         )

@@ -36,11 +36,12 @@ class InFlight:
     def message(self, number: int) -> Batch:
         """Return what the worker gets: each query once, and the first of each entry's identical pairs."""
         queries: dict[bytes, int] = {}
-        pairs = [
-            (queries.setdefault(request.query, len(queries)), request.documents[index])
-            for (request, index), *_ in self.entries
-        ]
-        return Batch(number, list(queries), pairs)
+        pairs, plans = [], []
+        for (request, row), *_ in self.entries:
+            query, text, plan = request.key(row)
+            pairs.append((queries.setdefault(query, len(queries)), text))
+            plans.append(plan)
+        return Batch(number, list(queries), pairs, plans)
 
 
 @dataclass(slots=True)

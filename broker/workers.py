@@ -171,6 +171,13 @@ class Workers:
             return f"no worker is ready: the one that is starting (pid {starting.pid}) says: {starting.doing}"
         return "no worker is ready: it is loading its model, or it is not running"
 
+    def served(self) -> Served | None:
+        """Return what serves now, without a batch's busy time; None if nothing does."""
+        if self.serving is None:
+            return None
+        hello = self.serving.hello
+        return Served(hello.model, hello.device, hello.precision)
+
     def status(self) -> WorkerStatus:
         """Return what status pages show."""
         losses, dismissed = self._counters.worker_losses, [pid for pid, _ in self._dismissed.values()]
@@ -209,6 +216,7 @@ class Workers:
         self._counters.worker_hellos += 1
         self.serving = WorkerSession(identity, hello, heard=now)
         self._part_with_other_models(now)
+        self._requests.cache.use_model((hello.model, hello.device, hello.precision, hello.max_length))
         rate = self.throughput.tokens_per_ms if before is not None and before.hello.device == hello.device else None
         self.throughput = ThroughputEstimator(hello.max_length, hello.budget_tokens, hello.buckets, self._batch_ms)
         self.throughput.tokens_per_ms = rate
@@ -274,18 +282,19 @@ class Workers:
         worker.stalled_ms = 0.0
         self._counters.note_result(message)
         self._learn(batch, message)
-        hello = worker.hello
-        self._requests.score(batch, message, Served(hello.model, hello.device, hello.precision), now)
+        served = self.served()
+        assert served is not None
+        self._requests.score(batch, message, served, now)
 
     def _learn(self, batch: InFlight, message: BatchResult) -> None:
-        cut = set(message.truncated)
+        cut = set(message.truncated).union(windowed.position for windowed in message.windows)
         whole = [
             (request, index, tokens - SPECIAL_TOKENS)
             for place, (((request, index), *_), tokens) in enumerate(zip(batch.entries, message.tokens, strict=True))
             if place not in cut and tokens > SPECIAL_TOKENS
         ]
         self.throughput.observe(
-            size=sum(len(request.query) + len(request.documents[index]) for request, index, _ in whole),
+            size=sum(len(request.query) + len(request.texts[index]) for request, index, _ in whole),
             tokens=sum(tokens for _, _, tokens in whole),
             padded_tokens=message.padded_tokens,
             inference_ms=message.inference_ms,

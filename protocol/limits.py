@@ -29,6 +29,8 @@ class Limits(msgspec.Struct, frozen=True):
     queued_bytes: int = 256 << 20
     #: Bytes waiting of one caller.
     caller_bytes: int = 128 << 20
+    #: Windows of one document.
+    windows: int = 64
     #: Time a request may take when it names none, ms.
     default_deadline_ms: int = 30_000
     #: The longest deadline a request may name, ms.

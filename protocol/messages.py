@@ -49,6 +49,9 @@ class Rerank(Message, frozen=True, tag="rerank"):
 
     ``deadline_ms`` is relative (clocks differ): the broker stamps it on arrival. ``caller`` names who is
     behind a peer that speaks for many (the HTTP front) and counts only from the broker's own user.
+
+    A document longer than the model reads at once is read in windows: at most ``max_windows`` of them, which begin
+    ``window_stride`` tokens apart. Null: the service's defaults. 1: only the beginning is read.
     """
 
     id: RequestId
@@ -57,6 +60,8 @@ class Rerank(Message, frozen=True, tag="rerank"):
     deadline_ms: Annotated[int, Meta(ge=1)] | None = None
     priority: RequestClass = "interactive"
     caller: Annotated[str, Meta(max_length=128)] | None = None
+    max_windows: Annotated[int, Meta(ge=1)] | None = None
+    window_stride: Annotated[int, Meta(ge=1)] | None = None
 
 
 class Cancel(Message, frozen=True, tag="cancel", gc=False):
@@ -103,11 +108,24 @@ class Timings(msgspec.Struct, frozen=True):
     total: float
 
 
+class WindowedDocument(msgspec.Struct, frozen=True):
+    """How a document was read that was not read whole in one window.
+
+    ``windows`` of them were read; the best, whose logit is the document's, covers its UTF-8 bytes ``start`` to ``end``.
+    """
+
+    index: Count
+    windows: Annotated[int, Meta(ge=1)]
+    start: Count
+    end: Count
+
+
 class Scores(Message, frozen=True, tag="scores"):
     """Answer ``Rerank``: one raw logit per document, in the order of the documents.
 
-    ``truncated`` lists the indexes of documents of which the model saw only the beginning. ``tokens`` is
-    what the model read, special tokens included.
+    ``truncated`` lists the indexes of documents of which the model did not read the end. ``tokens`` is what the model
+    read, special tokens included. ``windowed`` has an entry for each document that was not read whole in one window.
+    ``cached`` documents were answered from the score cache.
     """
 
     id: RequestId
@@ -116,6 +134,8 @@ class Scores(Message, frozen=True, tag="scores"):
     tokens: Count
     served: Served
     timings_ms: Timings
+    windowed: list[WindowedDocument] = []
+    cached: Count = 0
 
 
 class Refusal(Message, frozen=True, tag="error"):
@@ -179,6 +199,24 @@ class PairError(msgspec.Struct, frozen=True):
     message: str
 
 
+class Window(msgspec.Struct, frozen=True):
+    """A part of a document that is scored by itself: its UTF-8 bytes ``start`` to ``end``, and the pair's tokens."""
+
+    start: Count
+    end: Count
+    tokens: Count
+
+
+class PairWindows(msgspec.Struct, frozen=True):
+    """The windows of the pair at ``position`` of a batch, the one just scored first; the others are still to be scored.
+
+    Given for each pair that was not read whole in one window.
+    """
+
+    position: Count
+    windows: Annotated[list[Window], Meta(min_length=1)]
+
+
 class BatchResult(Message, frozen=True, tag="batch_result"):
     """Answer ``Batch``: a raw logit per pair in the batch's order (0.0 where ``errors`` names the position).
 
@@ -197,6 +235,7 @@ class BatchResult(Message, frozen=True, tag="batch_result"):
     inference_ms: Milliseconds
     npu_busy_delta_us: int | None = None
     npu_busy_total_us: int = 0
+    windows: list[PairWindows] = []
 
 
 class BatchFailed(Message, frozen=True, tag="batch_failed"):
@@ -232,12 +271,23 @@ class WorkerWelcome(Message, frozen=True, tag="worker_welcome", gc=False):
     epoch: str
 
 
+class WindowPlan(msgspec.Struct, frozen=True, array_like=True):
+    """How a long document is to be read: at most so many windows, which begin ``stride`` tokens apart (0: default)."""
+
+    max_windows: Annotated[int, Meta(ge=1)] = 1
+    stride: Count = 0
+
+
 class Batch(Message, frozen=True, tag="batch"):
-    """Pairs to score: ``pairs[i]`` is ``(index into queries, document)``."""
+    """Pairs to score: ``pairs[i]`` is ``(index into queries, document)``.
+
+    ``plans[i]`` says how its document is to be read; none: all in one window.
+    """
 
     batch: int
     queries: list[bytes]
     pairs: list[tuple[int, bytes]]
+    plans: list[WindowPlan] = []
 
 
 class WhoAreYou(Message, frozen=True, tag="who_are_you", gc=False):
@@ -288,6 +338,13 @@ class WorkerStatus(msgspec.Struct, frozen=True):
     details: dict[str, Any] = {}
 
 
+class CacheStatus(msgspec.Struct, frozen=True):
+    """The score cache: how many documents' scores it holds, and about how many bytes that takes."""
+
+    entries: int = 0
+    bytes: int = 0
+
+
 class Status(Message, frozen=True, tag="status"):
     """Answer ``GetStatus``: everything a status page shows. ``counters`` only ever rise."""
 
@@ -302,6 +359,7 @@ class Status(Message, frozen=True, tag="status"):
     peers: dict[str, list[int]]
     counters: dict[str, int | float]
     limits: Limits
+    score_cache: CacheStatus = CacheStatus()
 
 
 BrokerMessage = Welcome | Scores | Refusal | Status

@@ -6,7 +6,7 @@ from openvino_reranker.broker.admission import Admission
 from openvino_reranker.broker.batch_budget import BatchBudget
 from openvino_reranker.broker.fair_queue import ADVANCE, QUANTUM, FairQueue
 from openvino_reranker.broker.pair_queue import PairQueue
-from openvino_reranker.broker.request import Request
+from openvino_reranker.broker.request import ONE_WINDOW, Request
 from openvino_reranker.broker.throughput import ThroughputEstimator
 from openvino_reranker.protocol.limits import Limits
 from openvino_reranker.protocol.messages import Bucket
@@ -16,7 +16,7 @@ lengths = st.lists(st.integers(4, 512), min_size=1, max_size=40)
 
 def make_request(lengths: list[int], caller: str = "a", name: bytes = b"1", same: bool = False) -> Request:
     documents = [b"same" if same else b"%d" % place for place in range(len(lengths))]
-    return Request(b"peer", name, caller, False, name, documents, lengths, 0.0, 30.0, 1)
+    return Request(b"peer", name, caller, False, name, documents, lengths, ONE_WINDOW, 0.0, 30.0, 1)
 
 
 @given(lengths, st.integers(1, 600))
@@ -105,7 +105,7 @@ def test_a_batch_is_filled_with_like_lengths_of_all_callers() -> None:
 @given(st.integers(1, 40), st.integers(100, 1000))
 def test_a_remainder_of_less_than_half_a_batch_goes_along(pairs: int, wanted: int) -> None:
     waiting = PairQueue()
-    waiting.add(make_request([100] * pairs))
+    waiting.add(make_request([100] * pairs), range(pairs))
     batch = waiting.take(BatchBudget(wanted, 10_000), float)
     if pairs * 100 <= 1.5 * wanted:
         assert len(batch) == pairs
@@ -122,7 +122,7 @@ def test_waiting_forgets_nothing_and_keeps_nothing(requests: list[list[int]], sa
     ]
     for number, request in enumerate(made):
         request.id = b"%d" % number
-        waiting.add(request)
+        assert waiting.add(request, range(request.documents)) == 0
     for number in removed & set(range(len(made))):
         assert waiting.remove(made[number]) == len(requests[number])
     started = []

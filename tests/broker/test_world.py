@@ -20,6 +20,8 @@ HAPPENINGS = {
     "deaths",
     "stuck",
     "revenants",
+    "windowed",
+    "cached",
     "batches",
 }
 REQUESTS_PER_WORLD = 10_000
@@ -52,6 +54,8 @@ def test_a_million_requests_keep_every_law() -> None:
         "deaths",
         "stuck",
         "revenants",
+        "windowed",
+        "cached",
         "batches",
     ):
         assert seen[happening] > 0, (happening, seen)

@@ -16,6 +16,7 @@ from openvino_reranker.broker.core import Broker
 from openvino_reranker.broker.fair_queue import ADVANCE, QUANTUM
 from openvino_reranker.broker.pair_queue import BULK_EVERY
 from openvino_reranker.broker.request_lifecycle import Peer
+from openvino_reranker.broker.score_cache import ENTRY_BYTES
 from openvino_reranker.broker.worker_session import InFlight, Standing
 from openvino_reranker.protocol.limits import Limits
 from openvino_reranker.protocol.messages import (
@@ -24,12 +25,15 @@ from openvino_reranker.protocol.messages import (
     BatchResult,
     Cancel,
     Dismissed,
+    PairWindows,
     Progress,
     Pull,
     Refusal,
     Rerank,
     Scores,
     WhoAreYou,
+    Window,
+    WindowPlan,
     WorkerBye,
     WorkerHello,
     WorkerWelcome,
@@ -46,12 +50,26 @@ def logit(query: bytes, document: bytes) -> float:
     return float((hash((query, document)) & 0xFFFF) - 0x8000)
 
 
+def windows_of(document: bytes, max_windows: int) -> list[Window]:
+    """Return how the worker reads a document: its windows of 80 bytes, 60 apart; none if one reads it whole."""
+    if len(document) <= 80:
+        return []
+    spans = [(start, min(len(document), start + 80)) for start in range(0, len(document) - 20, 60)]
+    return [Window(start, end, 4 + (end - start) // 4) for start, end in spans[:max_windows]]
+
+
+def expected(query: bytes, document: bytes, max_windows: int) -> float:
+    windows = windows_of(document, max_windows)
+    return max((logit(query, document[each.start : each.end]) for each in windows), default=logit(query, document))
+
+
 @dataclass(slots=True)
 class Asked:
     """A request the world waits for: what must come back, and until when."""
 
     query: bytes
     documents: list[bytes]
+    windows: int
     deadline: float
     lost: Counter[bytes] = field(default_factory=Counter)  # how often a document was with a worker that failed
 
@@ -63,7 +81,8 @@ class World:
         self.random = random.Random(seed)
         self.left = requests
         self.now = 0.0
-        self.broker = Broker("e", 0.0, limits=LIMITS, batch_ms=50)
+        cache_bytes = self.random.choice((0, 20, 5000)) * ENTRY_BYTES
+        self.broker = Broker("e", 0.0, limits=LIMITS, batch_ms=50, plan=WindowPlan(2), cache_bytes=cache_bytes)
         self.events: list[tuple[float, int, tuple[object, ...]]] = []
         self.order = count()
         self.ids = count(1)
@@ -119,15 +138,17 @@ class World:
             documents.append(POISON)
         query = self.random.choice((b"q1", b"q2", b"q3"))
         deadline_ms = self.random.choice((50, 1000, 5000, None, 100_000))
+        max_windows = self.random.choice((None, 1, 3))
         message = Rerank(
             b"%d" % next(self.ids),
             query,
             documents,
             deadline_ms,
             "bulk" if peer.caller in self.bulk_callers else "interactive",
+            max_windows=max_windows,
         )
         allowed = min(deadline_ms or LIMITS.default_deadline_ms, LIMITS.max_deadline_ms) / 1000
-        self.asked[peer.identity, message.id] = Asked(query, documents, self.now + allowed)
+        self.asked[peer.identity, message.id] = Asked(query, documents, max_windows or 2, self.now + allowed)
         self.take(self.broker.client_message(peer, message, self.now))
         chance = self.random.random()
         if chance < 0.02:
@@ -206,9 +227,17 @@ class World:
             self.say(name, Pull())
 
     def result(self, batch: Batch) -> BatchResult:
-        logits = [logit(batch.queries[query], document) for query, document in batch.pairs]
-        tokens = [4 + len(document) // 4 for _, document in batch.pairs]
-        return BatchResult(batch.batch, logits, tokens, [], [], sum(tokens), 1, sum(tokens) / 10)
+        logits, tokens, windowed = [], [], []
+        for position, ((number, document), plan) in enumerate(zip(batch.pairs, batch.plans, strict=True)):
+            query = batch.queries[number]
+            windows = windows_of(document, plan.max_windows)
+            if windows:
+                windowed.append(PairWindows(position, windows))
+                document = document[: windows[0].end]
+            logits.append(logit(query, document))
+            tokens.append(4 + len(document) // 4)
+        total = sum(tokens)
+        return BatchResult(batch.batch, logits, tokens, [], [], total, 1, total / 10, windows=windowed)
 
     def on_die(self, name: bytes) -> None:
         self.seen["deaths"] += 1
@@ -232,7 +261,7 @@ class World:
     def blame(self, batches: Iterable[InFlight]) -> None:
         for batch in batches:
             for entry in batch.entries:
-                for peer, request_id, document in {(r.peer, r.id, r.documents[index]) for r, index in entry}:
+                for peer, request_id, document in {(r.peer, r.id, r.texts[row]) for r, row in entry}:
                     if (asked := self.asked.get((peer, request_id))) is not None:
                         asked.lost[document] += 1
 
@@ -267,7 +296,9 @@ class World:
         assert asked is not None, f"{message.id!r} was answered twice, or after it was cancelled"
         if isinstance(message, Scores):
             self.seen["scores"] += 1
-            assert message.scores == [logit(asked.query, document) for document in asked.documents]
+            assert message.scores == [expected(asked.query, document, asked.windows) for document in asked.documents]
+            self.check_windows(message, asked)
+            self.seen["cached"] += message.cached
             assert POISON not in asked.documents
             assert self.now <= asked.deadline
         else:
@@ -278,6 +309,18 @@ class World:
                 assert max(asked.lost.values(), default=0) >= 2, "failed, but no pair of it was lost twice"
             if message.code == "deadline_exceeded":
                 assert self.now >= asked.deadline
+
+    def check_windows(self, message: Scores, asked: Asked) -> None:
+        """A document that was read in windows names the best one, and how many there were."""
+        named = {each.index: each for each in message.windowed}
+        for index, document in enumerate(asked.documents):
+            windows = windows_of(document, asked.windows)
+            assert (index in named) == bool(windows)
+            if windows:
+                best = named[index]
+                self.seen["windowed"] += 1
+                assert best.windows == len(windows)
+                assert logit(asked.query, document[best.start : best.end]) == message.scores[index]
 
     def told(self, name: bytes, message: object) -> None:
         match message:
@@ -306,7 +349,7 @@ class World:
         self.seen["batches"] += 1
         flying = self.broker._workers.serving.in_flight  # type: ignore[union-attr]
         assert len(flying) == 1 or not any(each.isolated for each in flying.values()), "not alone"
-        live = {(request.query, document) for request in self.broker._requests.table for document in request.documents}
+        live = {(request.query, text) for request in self.broker._requests.table for text in request.texts}
         for query, document in batch.pairs:
             assert (batch.queries[query], document) in live, "work for the dead"
         served = {request.caller for each in flying.values() for entry in each.entries for request, _ in entry}
@@ -324,6 +367,10 @@ class World:
         assert {(request.peer, request.id) for request in self.broker._requests.table} == self.asked.keys()
         assert len(self.broker._requests.table._due) <= 2 * len(self.asked) + 65
 
+    def worker_holds_nothing(self) -> bool:
+        worker = self.broker._workers.serving
+        return worker is None or not worker.in_flight
+
     def check_nothing_is_left(self) -> None:
         broker = self.broker
         assert broker.idle
@@ -332,6 +379,7 @@ class World:
         assert not broker._queue._isolated
         assert not broker._requests.table._by_peer
         assert not broker._queue._identical
+        assert not self.worker_holds_nothing() or not broker._queue._started
         assert (broker._requests.admission.pairs, broker._requests.admission.bytes) == (0, 0)
         assert not broker._requests.admission._caller_bytes
         assert not broker._queue._interactive._callers
