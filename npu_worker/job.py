@@ -1,6 +1,6 @@
 """A batch the worker pulled: its pairs encoded, cut into runs, and put together again."""
 
-from ..protocol.messages import Batch, BatchFailed, BatchResult, PairError
+from ..protocol.messages import Batch, BatchFailed, BatchResult, PairError, PairWindows
 from .device import Device, Finished
 from .packing import Run
 from .tokenization import PairTokenizer, QueryTooLong, Row
@@ -39,7 +39,9 @@ class Job:
         for query, places in by_query.items():
             try:
                 rows = tokenizer.encode(
-                    batch.queries[query].decode(), [batch.pairs[place][1].decode() for place in places]
+                    batch.queries[query].decode(),
+                    [batch.pairs[place][1].decode() for place in places],
+                    [batch.plans[place] for place in places] if batch.plans else (),
                 )
             except QueryTooLong as error:
                 self._errors += [PairError(place, "invalid_request", str(error)) for place in places]
@@ -90,4 +92,5 @@ class Job:
             inference_ms=round(self._inference_s * 1000, 3),
             npu_busy_delta_us=npu_busy_delta_us,
             npu_busy_total_us=npu_busy_total_us,
+            windows=[PairWindows(place, list(row.windows)) for place, row in enumerate(self.rows) if row.windows],
         )

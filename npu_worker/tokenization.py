@@ -1,21 +1,24 @@
 """Pairs of texts, turned into the rows of numbers a cross-encoder reads.
 
 A row is ``[CLS] query [SEP] passage [SEP]`` with token types 0 for the first part and 1 for the second (or
-whatever the model's own ``tokenizer.json`` says a pair looks like). Only the passage is ever truncated.
+whatever the model's own ``tokenizer.json`` says a pair looks like). Only the passage is ever truncated, or read in
+windows.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
 from tokenizers import Encoding, Tokenizer
 
+from ..protocol.messages import Window, WindowPlan
 from .errors import ModelUnusable
+from .windows import byte_offsets, window_spans
 
 #: What must be left for a passage beside the query, tokens: with less the score would say nothing.
 MIN_PASSAGE_TOKENS = 32
-#: Characters of a passage read first: far more than the longest row holds, unless the text is mostly blanks.
+#: Characters of a passage read first, at least: far more than a row holds, unless the text is mostly blanks.
 _FIRST_CLIP = 8192
 #: Distinct queries whose tokens are kept: pairs of one request come in several batches.
 _KEPT_QUERIES = 256
@@ -27,11 +30,19 @@ class QueryTooLong(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One encoded pair: ``ids`` and ``types`` of equal length, and whether the passage was cut."""
+    """One encoded pair.
+
+    Attributes:
+        ids: Its tokens.
+        types: The token type of each: 0 for the query's half, 1 for the passage's.
+        truncated: The passage's end is not read, in this row or in its other windows.
+        windows: The windows of a passage that is not read whole at once, this row's first.
+    """
 
     ids: list[int]
     types: list[int]
     truncated: bool
+    windows: Sequence[Window] = ()
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -59,23 +70,58 @@ class PairTokenizer:
         self.max_query_tokens = max_length - self._tokenizer.num_special_tokens_to_add(True) - MIN_PASSAGE_TOKENS
         self._encode_query = lru_cache(_KEPT_QUERIES)(self._encode_query_uncached)
 
-    def encode(self, query: str, passages: Sequence[str]) -> list[Row]:
+    def encode(self, query: str, passages: Sequence[str], plans: Sequence[WindowPlan] = ()) -> list[Row]:
         """Encode the pairs of one query.
+
+        A passage longer than the model reads at once is cut, or where its plan says so, read in windows: its row is
+        the first window, and names them all.
+
+        Args:
+            query: The query; never cut.
+            passages: The passages.
+            plans: How to read each of them when it is long; none: cut them.
 
         Raises:
             QueryTooLong: The query has more than ``max_query_tokens`` tokens.
         """
         asked = self._encode_query(query)
         room = self.max_length - self._tokenizer.num_special_tokens_to_add(True) - len(asked)
-        read = self._encode_passages(passages, room)
+        encodings = self._encode_passages(passages, room, self._encode_plain)
         rows = []
-        for passage in read:
-            truncated = len(passage) > room
-            if truncated:
-                passage.truncate(room)
-            pair = self._tokenizer.post_process(asked, passage)
-            rows.append(Row(pair.ids, pair.type_ids, truncated))
+        for place, encoding in enumerate(encodings):
+            if len(encoding) <= room:
+                rows.append(self._row(asked, encoding, truncated=False))
+            elif plans and plans[place].max_windows > 1:
+                rows.append(self._first_window(asked, passages[place], room, plans[place]))
+            else:
+                encoding.truncate(room)
+                rows.append(self._row(asked, encoding, truncated=True))
         return rows
+
+    def _row(self, query: Encoding, passage: Encoding, *, truncated: bool, windows: Sequence[Window] = ()) -> Row:
+        pair = self._tokenizer.post_process(query, passage)
+        return Row(pair.ids, pair.type_ids, truncated, windows)
+
+    def _first_window(self, query: Encoding, passage: str, room: int, plan: WindowPlan) -> Row:
+        (encoding,) = self._encode_passages([passage], room * plan.max_windows, self._encode_with_offsets)
+        words = encoding.word_ids
+        word_starts = [place == 0 or words[place - 1] != word for place, word in enumerate(words)]
+        spans = window_spans(word_starts, room, plan.stride, plan.max_windows)
+        characters = encoding.offsets
+        begins = [0, *(characters[first][0] for first, _ in spans[1:])]
+        ends = [characters[last - 1][1] for _, last in spans]
+        truncated = spans[-1][1] < len(encoding)
+        if not truncated:
+            ends[-1] = len(passage)
+        special = len(query) + self._tokenizer.num_special_tokens_to_add(True)
+        windows = [
+            Window(begin, end, last - first + special)
+            for begin, end, (first, last) in zip(
+                byte_offsets(passage, begins), byte_offsets(passage, ends), spans, strict=True
+            )
+        ]
+        encoding.truncate(spans[0][1])
+        return self._row(query, encoding, truncated=truncated, windows=windows)
 
     def _encode_query_uncached(self, query: str) -> Encoding:
         encoding = self._encode_plain([query])[0]
@@ -85,20 +131,22 @@ class PairTokenizer:
             )
         return encoding
 
-    def _encode_passages(self, passages: Sequence[str], room: int) -> list[Encoding]:
-        """Encode passages, reading of a long one only as much as fills ``room`` for certain.
+    def _encode_passages(
+        self, passages: Sequence[str], room: int, encode: Callable[[list[str]], list[Encoding]]
+    ) -> list[Encoding]:
+        """Encode passages, reading of a long one only as much as fills ``room`` tokens for certain.
 
         Tokens depend on the characters near them only, so the tokens of a beginning are the beginning of the
         tokens, except near the cut; 64 tokens more than needed keep the cut out of sight.
         """
-        clip = _FIRST_CLIP
-        encodings = self._encode_plain([passage[:clip] for passage in passages])
+        clip = max(_FIRST_CLIP, 8 * room)
+        encodings = encode([passage[:clip] for passage in passages])
         unsure = [
             place for place, passage in enumerate(passages) if len(passage) > clip and len(encodings[place]) < room + 64
         ]
         while unsure:
             clip *= 8
-            again = self._encode_plain([passages[place][:clip] for place in unsure])
+            again = encode([passages[place][:clip] for place in unsure])
             for place, encoding in zip(unsure, again, strict=True):
                 encodings[place] = encoding
             unsure = [place for place in unsure if len(passages[place]) > clip and len(encodings[place]) < room + 64]
@@ -106,4 +154,8 @@ class PairTokenizer:
 
     def _encode_plain(self, texts: list[str]) -> list[Encoding]:
         encodings: list[Encoding] = self._tokenizer.encode_batch_fast(texts, add_special_tokens=False)
+        return encodings
+
+    def _encode_with_offsets(self, texts: list[str]) -> list[Encoding]:
+        encodings: list[Encoding] = self._tokenizer.encode_batch(texts, add_special_tokens=False)
         return encodings

@@ -16,7 +16,7 @@ from openvino_reranker.protocol.messages import Batch, BatchResult
 class Tokenizer:
     """A token per character."""
 
-    def encode(self, query: str, passages: Sequence[str]) -> list[Row]:
+    def encode(self, query: str, passages: Sequence[str], plans: object = ()) -> list[Row]:
         return [Row([1] * len(passage), [0] * len(passage), False) for passage in passages]
 
 

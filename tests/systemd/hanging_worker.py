@@ -61,7 +61,7 @@ class HangingDevice:
 class OneTokenTokenizer:
     max_length = 512
 
-    def encode(self, _query: str, passages: Sequence[str]) -> list[Row]:
+    def encode(self, _query: str, passages: Sequence[str], _plans: object = ()) -> list[Row]:
         return [Row([1], [0], False) for _ in passages]
 
 
