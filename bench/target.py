@@ -52,6 +52,7 @@ class Caller:
 
     def __init__(self, target: Target, priority: RequestClass = "interactive") -> None:
         self._url = target.url
+        self._priority = priority
         self._reranker = Reranker(target.socket, priority=priority) if target.socket else None
 
     def ask(self, question: str, passages: list[str]) -> Asked:
@@ -73,7 +74,8 @@ class Caller:
         if self._reranker is not None:
             ranking = self._reranker.rerank(question, passages, timeout=TIMEOUT_S)
             return ranking.timings_ms.queue, ranking.timings_ms.inference, ranking.tokens
-        found = fetch(f"{self._url}/rerank", {"query": question, "documents": passages})
+        body = {"query": question, "documents": passages, "priority": self._priority}
+        found = fetch(f"{self._url}/rerank", body)
         return found["timings_ms"]["queue"], found["timings_ms"]["inference"], found["usage"]["total_tokens"]
 
     def status(self) -> dict[str, Any]:

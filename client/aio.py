@@ -13,7 +13,7 @@ from ..protocol.socket_paths import find_requests_socket
 from .encoding import Document, encode_documents, encode_query
 from .ranking import Ranking, rank
 from .shared_connection import SharedConnection
-from .sync import GRACE_S, NO_WORD, check_top_k, deadline_ms
+from .sync import GRACE_S, NO_WORD, check_priority, check_top_k, deadline_ms
 
 _Answer = TypeVar("_Answer")
 
@@ -37,13 +37,19 @@ class AsyncReranker:
         self._lease = SharedConnection(self.socket, name)
 
     async def rerank(
-        self, query: str, documents: Sequence[Document], top_k: int | None = None, timeout: float = 30.0
+        self,
+        query: str,
+        documents: Sequence[Document],
+        top_k: int | None = None,
+        timeout: float = 30.0,
+        *,
+        priority: RequestClass | None = None,
     ) -> Ranking:
         """Return the documents in order of relevance; arguments and errors as in ``Reranker.rerank``."""
         encoded = encode_query(query)
         texts, ids = encode_documents(documents)
         check_top_k(top_k)
-        return await self.rerank_encoded(encoded, texts, ids, top_k, timeout)
+        return await self.rerank_encoded(encoded, texts, ids, top_k, timeout, priority=priority)
 
     async def rerank_encoded(
         self,
@@ -52,6 +58,8 @@ class AsyncReranker:
         ids: Sequence[str | None],
         top_k: int | None = None,
         timeout: float = 30.0,
+        *,
+        priority: RequestClass | None = None,
         caller: str | None = None,
         wire_id: bytes | None = None,
     ) -> Ranking:
@@ -60,8 +68,9 @@ class AsyncReranker:
         ``wire_id``, at most 64 bytes and used once, is how the service's logs will call the request.
         """
         allowed_ms = deadline_ms(timeout)
+        asked_class = check_priority(priority or self.priority)
         connection = self._lease.connection()
-        request_id, answer = connection.rerank(query, texts, allowed_ms, self.priority, caller, wire_id)
+        request_id, answer = connection.rerank(query, texts, allowed_ms, asked_class, caller, wire_id)
         try:
             scores = await _wait_for(answer, allowed_ms / 1000 + GRACE_S)
         finally:

@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from ..protocol.errors import DeadlineExceeded, InvalidRequest, Unavailable
 from ..protocol.limits import DEFAULT_LIMITS
-from ..protocol.messages import RequestClass, Status
+from ..protocol.messages import REQUEST_CLASSES, RequestClass, Status
 from ..protocol.socket_paths import find_requests_socket
 from .encoding import Document, encode_documents, encode_query
 from .ranking import Ranking, rank
@@ -48,6 +48,7 @@ class Reranker:
         top_k: int | None = None,
         timeout: float = 30.0,
         *,
+        priority: RequestClass | None = None,
         grace: float = GRACE_S,
     ) -> Ranking:
         """Return the documents in order of relevance to the query, best first.
@@ -57,6 +58,7 @@ class Reranker:
             documents: Strings, or mappings with ``text`` and an optional ``id``.
             top_k: How many to return; None or 0 for all.
             timeout: Seconds until the answer must be there; the service drops the request after that. 600 at most.
+            priority: ``interactive`` or ``bulk``, for this request alone; the reranker's own if not given.
             grace: Seconds to wait beyond that for the service's own word on it.
 
         Raises:
@@ -67,9 +69,10 @@ class Reranker:
         encoded = encode_query(query)
         texts, ids = encode_documents(documents)
         check_top_k(top_k)
+        asked_class = check_priority(priority or self.priority)
         allowed_ms = deadline_ms(timeout)
         connection = self._lease.connection()
-        request_id, answer = connection.rerank(encoded, texts, allowed_ms, self.priority)
+        request_id, answer = connection.rerank(encoded, texts, allowed_ms, asked_class)
         try:
             scores = wait_for(answer, started + allowed_ms / 1000 + grace - time.monotonic())
         finally:
@@ -110,6 +113,18 @@ def check_top_k(top_k: int | None) -> None:
     """Raise ``InvalidRequest`` for a negative ``top_k``."""
     if top_k is not None and top_k < 0:
         raise InvalidRequest(f"top_k is {top_k}; it must be 0 (all) or more")
+
+
+def check_priority(priority: str) -> RequestClass:
+    """Return ``priority`` if it is one.
+
+    Raises:
+        InvalidRequest: It is not; names those there are.
+    """
+    for choice in REQUEST_CLASSES:
+        if priority == choice:
+            return choice
+    raise InvalidRequest(f"priority is {priority!r}; it must be {' or '.join(REQUEST_CLASSES)}")
 
 
 def deadline_ms(timeout: float) -> int:

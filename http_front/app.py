@@ -170,6 +170,7 @@ class _Front:
                 body.ids,
                 body.top_k,
                 self._timeout_s,
+                priority=body.priority,
                 caller=_caller(request),
                 wire_id=request_id.encode(),  # one id in the logs of front and broker
             )

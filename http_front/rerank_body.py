@@ -9,6 +9,7 @@ import msgspec
 from ..client.encoding import encode_documents, encode_query
 from ..protocol.errors import InvalidRequest
 from ..protocol.limits import Limits
+from ..protocol.messages import REQUEST_CLASSES, RequestClass
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +21,7 @@ class RerankBody:
     ids: list[str | None]
     top_k: int | None
     return_documents: bool
+    priority: RequestClass | None
 
 
 def read_rerank_body(raw: bytes, limits: Limits) -> RerankBody:
@@ -37,7 +39,7 @@ def read_rerank_body(raw: bytes, limits: Limits) -> RerankBody:
             raise InvalidRequest(f"'{key}' is missing")
     query = encode_query(body["query"], limits)
     texts, ids = encode_documents(body["documents"], limits)
-    return RerankBody(query, texts, ids, _top_k(body), _flag(body, "return_documents"))
+    return RerankBody(query, texts, ids, _top_k(body), _flag(body, "return_documents"), _priority(body))
 
 
 def _read_json(raw: bytes) -> Any:
@@ -77,6 +79,19 @@ def _top_k(body: dict[str, Any]) -> int | None:
     if len(set(given.values())) > 1:
         raise InvalidRequest(f"top_k is {given['top_k']} and top_n is {given['top_n']}: give one, or the same")
     return next(iter(given.values()), 0) or None
+
+
+def _priority(body: dict[str, Any]) -> RequestClass | None:
+    """Return the class a request asks for; Cohere's whole numbers, 0 the most urgent, count as well."""
+    value = body.get("priority")
+    if value is None:
+        return None
+    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+        return "bulk" if value else "interactive"
+    for choice in REQUEST_CLASSES:
+        if value == choice:
+            return choice
+    raise InvalidRequest(f"priority must be {' or '.join(map(repr, REQUEST_CLASSES))}")
 
 
 def _flag(body: dict[str, Any], name: str) -> bool:

@@ -9,7 +9,7 @@ SPEC.md, section "Wire protocol", says the same in prose for writers of other cl
 """
 
 from collections.abc import Sequence
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import msgspec
 from msgspec import Meta
@@ -22,6 +22,7 @@ MAGIC_NAME = b"ORR"
 MAGIC = MAGIC_NAME + str(VERSION).encode()
 
 RequestClass = Literal["interactive", "bulk"]
+REQUEST_CLASSES: tuple[RequestClass, ...] = get_args(RequestClass)
 RequestId = Annotated[bytes, Meta(min_length=1, max_length=64)]
 Count = Annotated[int, Meta(ge=0)]
 Milliseconds = Annotated[float, Meta(ge=0)]
