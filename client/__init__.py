@@ -3,6 +3,7 @@
 from ..protocol.errors import (
     DeadlineExceeded,
     Failed,
+    InvalidArgument,
     InvalidRequest,
     Overloaded,
     RerankError,
@@ -22,6 +23,7 @@ __all__ = [
     "Failed",
     "FallbackResult",
     "Hit",
+    "InvalidArgument",
     "InvalidRequest",
     "KeptOrReranked",
     "Overloaded",

@@ -13,7 +13,7 @@ from ..protocol.socket_paths import find_requests_socket
 from .encoding import Document, encode_documents, encode_query
 from .ranking import Ranking, rank
 from .shared_connection import SharedConnection
-from .sync import GRACE_S, NO_WORD, check_priority, check_top_k, deadline_ms
+from .sync import GRACE_S, TIMED_OUT, check_priority, check_top_k, deadline_ms
 
 _Answer = TypeVar("_Answer")
 
@@ -90,6 +90,10 @@ class AsyncReranker:
             connection.cancel(request_id)
             del answer
 
+    def expect_no_other_broker(self) -> None:
+        """Answer requests under way ``Unavailable`` as soon as the broker is gone, instead of waiting for another."""
+        self._lease.connection().expect_no_other_broker()
+
     async def close(self) -> None:
         """Give the connection back; the last user of it in the process closes it."""
         await asyncio.to_thread(self._lease.release)
@@ -110,6 +114,6 @@ async def _wait_for(answer: "Future[_Answer]", seconds: float) -> _Answer:
         async with asyncio.timeout(seconds):
             return await asyncio.wrap_future(answer)
     except TimeoutError:
-        raise DeadlineExceeded(NO_WORD.format(seconds)) from None
+        raise DeadlineExceeded(TIMED_OUT.format(seconds)) from None
     finally:
         del answer

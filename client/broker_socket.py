@@ -1,8 +1,8 @@
 """The socket to the broker, for the one thread that owns it: what it takes now, and what waits here.
 
-ZeroMQ queues for a broker that is gone or stands still, without bound and without a word, and hands all of it
-to the next one. So it is given little more than the broker reads; the rest waits here, in order, where
-``withdraw`` can drop what nobody waits for any more.
+ZeroMQ queues for a broker that is gone or stopped, silently and without bound, and hands all of it to the next
+one. So it is given little more than the broker reads; the rest waits here, in order, where ``withdraw`` can drop
+what nobody waits for any more.
 """
 
 import contextlib
@@ -22,14 +22,14 @@ _RECONNECT_MAX_MS = 500
 _AHEAD = 8
 #: More descriptors than a context, a socket and a monitor open.
 _DESCRIPTORS = 16
-#: Plain ints: these are asked several times a message, and zmq's own flags are enums.
+#: Plain ints: these are read on every message, and zmq's own IntFlag is slow.
 _READABLE = int(zmq.POLLIN)
 _WRITABLE = int(zmq.POLLOUT)
 _HELLO = b"hello"
 
 
 class BrokerSocket:
-    """A DEALER connected to ``path``, by and by and again, which says ``hello`` to every broker it meets.
+    """A DEALER that connects to ``path``, again whenever it must, and says ``hello`` to every broker it meets.
 
     Args:
         path: The broker's socket.
@@ -71,13 +71,13 @@ class BrokerSocket:
             self.close()
             raise
 
-    def wait(self) -> bool:
-        """Wait until there is something to do; True if ``wakened`` can be read."""
+    def wait(self, timeout_ms: int | None) -> bool:
+        """Wait until there is something to do, or ``timeout_ms`` have passed; True if ``wakened`` can be read."""
         self._poller.register(self._socket, _READABLE | (_WRITABLE if self._met and self._waiting else 0))
-        return self._wakened in dict(self._poller.poll())
+        return self._wakened in dict(self._poller.poll(timeout_ms))
 
     def notice(self) -> bool:
-        """Note who came and went; True if a broker came that must be asked what the last one was asked."""
+        """Note who came and went; True if a broker came that must be sent what the last one left unanswered."""
         assert self._monitor is not None
         came = False
         while int(self._monitor.get(zmq.EVENTS)) & _READABLE:
@@ -128,7 +128,7 @@ class BrokerSocket:
 
 
 def _check_descriptors(any_open: int) -> None:
-    """See that there are descriptors enough: ZeroMQ ends the process where it finds none for an epoll."""
+    """Check that enough descriptors are free: ZeroMQ aborts the process where it gets none for an epoll."""
     with contextlib.ExitStack() as opened:
         for _ in range(_DESCRIPTORS):
             opened.callback(os.close, os.dup(any_open))

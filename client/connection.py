@@ -1,9 +1,9 @@
 """The process's one connection to the broker: a thread that owns the socket, and futures for everybody else.
 
 ZeroMQ sockets belong to one thread, so the sync client, the async client and the HTTP front all hand their
-requests to this thread and wait for a future. A request is written to the socket by the thread alone; a
-broker that comes back under the same socket is asked again, once, for what it had not answered (the dead
-broker may have taken it with it, and inference is pure).
+requests to this thread and wait for a future. Only the thread writes to the socket. What a broker that died
+had not answered is sent to the next one under the same socket (inference is pure), a few times at most; where
+nobody listens on the socket any more, it is answered ``Unavailable`` after ``PATIENCE_S``.
 """
 
 import atexit
@@ -12,6 +12,7 @@ import logging
 import os
 import socket
 import threading
+import time
 import uuid
 from collections import deque
 from collections.abc import Callable
@@ -38,6 +39,12 @@ from .pending import PendingTable
 
 logger = logging.getLogger(__name__)
 
+#: How long nobody may listen on the socket before requests under way are given up, s: ``serve`` starts a dead
+#: broker again sooner, and with systemd the socket is never without a listener.
+PATIENCE_S = 5.0
+#: How often to look for a listener while there is none, ms.
+_LOOK_MS = 100
+
 
 class Connection:
     """A connection to the broker at ``path``, for all threads of this process.
@@ -59,6 +66,8 @@ class Connection:
         self._pending = PendingTable()
         self._reached = True  # somebody listened a moment ago (``shared``); the thread knows better, soon
         self._closing = False
+        self._patience_s = PATIENCE_S
+        self._unheard_since: float | None = None  # when nobody was first seen to listen
         self._ended: Unavailable | None = None
         self._waker, self._wakened = socket.socketpair()
         self._waker.setblocking(False)
@@ -135,6 +144,11 @@ class Connection:
         request = GetStatus(uuid.uuid4().bytes)
         return request.id, cast("Future[Status]", self._send(request))
 
+    def expect_no_other_broker(self) -> None:
+        """Answer requests under way as soon as nobody listens on the socket, from now on."""
+        self._patience_s = 0.0
+        self._post(lambda _: None)
+
     def cancel(self, request_id: bytes) -> None:
         """Forget a request, here and at the broker; one that is answered is forgotten already."""
         with self._lock:
@@ -144,7 +158,7 @@ class Connection:
 
     def _send(self, request: Rerank | GetStatus) -> "Future[Scores | Status]":
         if not self._reached:
-            # Nobody holds the other end, or not yet. Where nobody listens either, waiting would be in vain.
+            # Not connected, or not yet. Where nobody listens either, there is nothing to wait for.
             check_socket(self._path)
             check_listening(self._path)
         frames = encode(request)
@@ -182,11 +196,12 @@ class Connection:
 
     def _loop(self, broker: BrokerSocket) -> None:
         while not self._closing:
-            if broker.wait():
+            if broker.wait(None if broker.reached or not self._pending else _LOOK_MS):
                 self._wakened.recv(4096)
             if broker.notice():
-                self._ask_again(broker)
+                self._resend(broker)
             self._reached = broker.reached
+            self._look_for_a_listener()
             while self._commands:
                 self._commands.popleft()(broker)
             if gone := broker.flush():
@@ -198,8 +213,24 @@ class Connection:
     def _stop(self) -> None:
         self._closing = True
 
-    def _ask_again(self, broker: BrokerSocket) -> None:
-        """Repeat, once, what the last broker was sent and left unanswered."""
+    def _look_for_a_listener(self) -> None:
+        """Give up what is under way where nobody has listened on the socket for some time."""
+        if self._reached or not self._pending:
+            self._unheard_since = None
+            return
+        try:
+            check_listening(self._path)
+        except Unavailable as error:
+            now = time.monotonic()
+            if self._unheard_since is None:
+                self._unheard_since = now
+            if now - self._unheard_since >= self._patience_s:
+                self._fail_all(error)
+        else:
+            self._unheard_since = None
+
+    def _resend(self, broker: BrokerSocket) -> None:
+        """Send again what the last broker was sent and left unanswered."""
         with self._lock:
             requests = self._pending.to_resend()
         for request in requests:
@@ -216,7 +247,7 @@ class Connection:
         except WrongVersion as error:
             self._fail_all(error)
         except InvalidRequest as error:
-            self._fail_all(Unavailable(f"the broker at {self._path} answered nonsense: {error}"))
+            self._fail_all(Unavailable(f"the broker at {self._path} sent an invalid message: {error}"))
         else:
             if isinstance(message, Refusal) and not message.id:
                 self._refused_unread(message)
@@ -225,7 +256,7 @@ class Connection:
                 self._pending.resolve(message)
 
     def _refused_unread(self, refusal: Refusal) -> None:
-        """Hear that the broker could not read a message of ours, so that it cannot say which."""
+        """Take the refusal of a message that the broker could not read, so that it cannot say which."""
         if refusal.code == WrongVersion.code:
             self._fail_all(WrongVersion(refusal.message))
         else:

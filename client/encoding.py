@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from ..protocol.errors import InvalidRequest, TooLarge
+from ..protocol.errors import InvalidArgument, InvalidRequest, TooLarge
 from ..protocol.limits import DEFAULT_LIMITS, Limits
 
 #: A text, or a mapping with ``text`` and an optional ``id``; other keys are ignored.
@@ -13,11 +13,11 @@ def encode_query(query: object, limits: Limits = DEFAULT_LIMITS) -> bytes:
     """Return the query's UTF-8.
 
     Raises:
-        InvalidRequest: Not a string, empty, or not valid Unicode.
+        InvalidRequest: Not a string (``InvalidArgument``), empty, or not valid Unicode.
         TooLarge: Over ``limits.query_bytes``.
     """
     if not isinstance(query, str):
-        raise InvalidRequest(f"query must be a string, not {_kind(query)}")
+        raise InvalidArgument(f"query must be a string, not {_kind(query)}")
     if not query.strip():
         raise InvalidRequest("query is empty")
     encoded = _utf8(query, "query")
@@ -42,8 +42,8 @@ def encode_documents(
         InvalidRequest: Not a list, empty, a document without text, or not valid Unicode; names the document.
         TooLarge: Too many documents or bytes; names the bound.
     """
-    if isinstance(documents, str | bytes | Mapping) or not isinstance(documents, Sequence):
-        raise InvalidRequest(f"{name} must be a list of strings or objects, not {_kind(documents)}")
+    check_documents(documents, name)
+    assert isinstance(documents, Sequence)
     if not documents:
         raise InvalidRequest(f"{name} is empty; at least one document is needed")
     if len(documents) > limits.documents:
@@ -64,19 +64,25 @@ def encode_documents(
     return texts, ids
 
 
+def check_documents(documents: object, name: str = "documents") -> None:
+    """Raise ``InvalidArgument`` for what is not a list: a string would be taken for a list of letters."""
+    if isinstance(documents, str | bytes | Mapping) or not isinstance(documents, Sequence):
+        raise InvalidArgument(f"{name} must be a list of strings or objects, not {_kind(documents)}")
+
+
 def _text_and_id(document: object, where: str) -> tuple[str, str | None]:
     if isinstance(document, str):
         return document, None
     if not isinstance(document, Mapping):
-        raise InvalidRequest(f"{where} must be a string or an object with 'text', not {_kind(document)}")
+        raise InvalidArgument(f"{where} must be a string or an object with 'text', not {_kind(document)}")
     text = document.get("text")
     if not isinstance(text, str):
-        raise InvalidRequest(f"{where} needs a string 'text', not {_kind(text)}")
+        raise InvalidArgument(f"{where} needs a string 'text', not {_kind(text)}")
     identifier = document.get("id")
     if identifier is None:
         return text, None
     if isinstance(identifier, bool) or not isinstance(identifier, str | int):
-        raise InvalidRequest(f"{where}: id must be a string or a whole number, not {_kind(identifier)}")
+        raise InvalidArgument(f"{where}: id must be a string or a whole number, not {_kind(identifier)}")
     identifier = str(identifier)
     _utf8(identifier, f"{where}.id")
     return text, identifier

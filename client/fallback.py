@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic, TypeVar
 
-from ..protocol.errors import RerankError
+from ..protocol.errors import InvalidArgument, RerankError
 from ..protocol.socket_paths import find_requests_socket
-from .encoding import Document
+from .encoding import Document, check_documents
 from .ranking import Ranking
-from .sync import GRACE_S, Reranker
+from .sync import GRACE_S, Reranker, check_top_k
 
-#: How much of the time is kept for the service's own word that the rest of it was not enough.
+#: How much of the time is kept for the service's own answer that the rest of it was not enough.
 _GRACE_SHARE = 0.1
 
 D = TypeVar("D", bound=Document)
@@ -53,7 +53,7 @@ def rerank_or_keep_order(
     *,
     reranker: Reranker | None = None,
 ) -> FallbackResult[D]:
-    """Rerank if the service can, keep the given order if it cannot. Never raises for service trouble.
+    """Rerank if the service can, keep the given order if it cannot. Service trouble never raises.
 
     Args:
         query: What is looked for.
@@ -61,13 +61,21 @@ def rerank_or_keep_order(
         top_k: How many to keep; None or 0 for all.
         timeout: Seconds after which the given order is kept, at most.
         reranker: The one to use; the process's own on the default socket if not given.
+
+    Raises:
+        InvalidArgument: The call is wrong whatever its texts are: a negative ``top_k``, a bare string for the
+            documents. (A text that is too long or not valid Unicode is data: the order is kept.)
     """
+    check_top_k(top_k)
+    check_documents(documents)
     if not documents:
         return FallbackResult([], [], None, None)
     grace = min(GRACE_S, timeout * _GRACE_SHARE)
     try:
         asked = reranker or _reranker_at(find_requests_socket())
         ranking = asked.rerank(query, documents, top_k, timeout - grace, grace=grace)
+    except InvalidArgument:
+        raise
     except RerankError as error:
         kept = list(documents[: top_k or None])
         return FallbackResult(kept, list(range(len(kept))), None, f"{error.code}: {error.message}")

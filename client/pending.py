@@ -1,6 +1,6 @@
 """Requests on their way: who waits for which answer. Plain bookkeeping, no socket and no clock.
 
-Law of this file: every entry leaves exactly once, by ``resolve``, ``forget`` or ``fail_all``.
+Law of this file: every entry leaves exactly once, by ``resolve``, ``forget``, ``to_resend`` or ``fail_all``.
 """
 
 import copy
@@ -8,21 +8,25 @@ from collections.abc import Iterable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 
-from ..protocol.errors import RerankError, error_from_code
+from ..protocol.errors import RerankError, Unavailable, error_from_code
 from ..protocol.messages import BrokerMessage, GetStatus, Refusal, Rerank, Scores, Status, Welcome
 
 Request = Rerank | GetStatus
 Answer = Scores | Status
 
 
+#: Brokers that may be lost with a request before it is answered ``unavailable``: it may be what ends them.
+MOST_LOSSES = 4
+
+
 @dataclass(slots=True)
 class PendingRequest:
-    """One request, and whether it was sent, and sent a second time."""
+    """One request, whether the broker of now was sent it, and how many brokers were lost with it."""
 
     request: Request
     answer: "Future[Answer]" = field(default_factory=Future)
     sent: bool = False
-    resent: bool = False
+    losses: int = 0
 
 
 class PendingTable:
@@ -63,11 +67,20 @@ class PendingTable:
                 entry.sent = True
 
     def to_resend(self) -> list[Request]:
-        """Return what a new broker must be asked again: each request that was sent, once, with the same id."""
-        again = [entry for entry in self._waiting.values() if entry.sent and not entry.resent]
-        for entry in again:
-            entry.resent = True
-        return [entry.request for entry in again]
+        """Return what a new broker must be sent again: each request that the last one took with it.
+
+        A request that was lost ``MOST_LOSSES`` times is answered ``Unavailable`` instead.
+        """
+        lost = [entry for entry in self._waiting.values() if entry.sent]
+        for entry in lost:
+            entry.sent = False
+            entry.losses += 1
+            if entry.losses >= MOST_LOSSES:
+                del self._waiting[entry.request.id]
+                if entry.answer.set_running_or_notify_cancel():
+                    text = f"the broker was lost {entry.losses} times while it held this request"
+                    entry.answer.set_exception(Unavailable(text, 1000))
+        return [entry.request for entry in lost if entry.losses < MOST_LOSSES]
 
     def fail_all(self, error: RerankError) -> None:
         """Answer everything that waits with ``error``, a copy for each: who raises one writes on it."""

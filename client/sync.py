@@ -9,7 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TypeVar
 
-from ..protocol.errors import DeadlineExceeded, InvalidRequest, Unavailable
+from ..protocol.errors import DeadlineExceeded, InvalidArgument, Unavailable
 from ..protocol.limits import DEFAULT_LIMITS
 from ..protocol.messages import REQUEST_CLASSES, RequestClass, Status
 from ..protocol.socket_paths import find_requests_socket
@@ -19,17 +19,17 @@ from .shared_connection import SharedConnection
 
 _Answer = TypeVar("_Answer")
 
-#: How much longer than the deadline to wait for the broker's own word on it, s.
+#: How much longer than the deadline to wait for the broker's own answer, which says more, s.
 GRACE_S = 1.0
-#: What to say when even that time is over.
-NO_WORD = "no answer within {:.1f} s, nor a word from the broker"
+#: The message when even that time has passed.
+TIMED_OUT = "timed out after {:.1f} s; the broker did not respond"
 
 
 class Reranker:
     """Rank documents through the local rerank service.
 
-    Cheap to make: all rerankers of a process share one connection, made at the first call. Any thread may
-    use it; a forked child connects anew.
+    Cheap to create: all rerankers of a process share one connection, opened at the first call. Thread-safe;
+    a forked child connects anew.
 
     Args:
         socket: The broker's requests socket; found by ``find_requests_socket`` if not given.
@@ -59,7 +59,7 @@ class Reranker:
             top_k: How many to return; None or 0 for all.
             timeout: Seconds until the answer must be there; the service drops the request after that. 600 at most.
             priority: ``interactive`` or ``bulk``, for this request alone; the reranker's own if not given.
-            grace: Seconds to wait beyond that for the service's own word on it.
+            grace: Seconds to wait beyond that for the service's own answer, which says more.
 
         Raises:
             InvalidRequest: The request is wrong (``TooLarge``: over a bound).
@@ -110,31 +110,31 @@ class Reranker:
 
 
 def check_top_k(top_k: int | None) -> None:
-    """Raise ``InvalidRequest`` for a negative ``top_k``."""
+    """Raise ``InvalidArgument`` for a negative ``top_k``."""
     if top_k is not None and top_k < 0:
-        raise InvalidRequest(f"top_k is {top_k}; it must be 0 (all) or more")
+        raise InvalidArgument(f"top_k is {top_k}; it must be 0 (all) or more")
 
 
 def check_priority(priority: str) -> RequestClass:
     """Return ``priority`` if it is one.
 
     Raises:
-        InvalidRequest: It is not; names those there are.
+        InvalidArgument: It is not; names those there are.
     """
     for choice in REQUEST_CLASSES:
         if priority == choice:
             return choice
-    raise InvalidRequest(f"priority is {priority!r}; it must be {' or '.join(REQUEST_CLASSES)}")
+    raise InvalidArgument(f"priority is {priority!r}; it must be {' or '.join(REQUEST_CLASSES)}")
 
 
 def deadline_ms(timeout: float) -> int:
     """Turn seconds into the wire's milliseconds, within what the broker allows.
 
     Raises:
-        InvalidRequest: Not a positive number.
+        InvalidArgument: Not a positive number.
     """
     if not timeout > 0:
-        raise InvalidRequest(f"timeout is {timeout}; it must be more than 0 seconds")
+        raise InvalidArgument(f"timeout is {timeout}; it must be more than 0 seconds")
     return max(1, int(min(timeout * 1000, DEFAULT_LIMITS.max_deadline_ms)))
 
 
@@ -147,6 +147,6 @@ def wait_for(answer: "Future[_Answer]", seconds: float) -> _Answer:
     try:
         return answer.result(max(0.0, min(seconds, threading.TIMEOUT_MAX)))
     except FutureTimeout:
-        raise DeadlineExceeded(NO_WORD.format(max(0.0, seconds))) from None
+        raise DeadlineExceeded(TIMED_OUT.format(max(0.0, seconds))) from None
     finally:
         del answer  # as in ``Reranker.rerank``

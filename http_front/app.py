@@ -47,6 +47,10 @@ _RERANK_PATH = re.compile(r"(/v[0-9]+)*/(rerank|reranking)/?")
 #: A request that takes so long is worth a line in the log, s.
 SLOW_S = 2.0
 
+#: Pause between looks for a broker before the first request, s: the first, and the longest.
+_FIRST_PAUSE_S = 0.1
+_LONGEST_PAUSE_S = 2.0
+
 _PAGES = ("/healthz", "/readyz", "/metrics")
 
 
@@ -92,6 +96,7 @@ def make_app(
         exception_handlers={HTTPException: _http_exception},
         lifespan=front.lifespan,
     )
+    app.state.stopping = front.stopping
     app.state.give_up = front.give_up
     return app
 
@@ -101,6 +106,11 @@ class _Front:
         self._reranker = reranker
         self._timeout_s = timeout_s
         self._asked: set[asyncio.Future[Ranking]] = set()
+
+    def stopping(self) -> None:
+        """Wait for the broker of now alone: where it is gone too, callers hear so at once."""
+        with contextlib.suppress(RerankError):
+            self._reranker.expect_no_other_broker()
 
     def give_up(self) -> None:
         """Answer all requests that are still at work with ``unavailable``: the front stops."""
@@ -116,11 +126,13 @@ class _Front:
 
     async def _introduce(self) -> None:
         """Connect to the broker before the first request does, so that status pages show this front."""
+        pause_s = _FIRST_PAUSE_S
         while True:
             with contextlib.suppress(RerankError):
                 await self._reranker.status()
                 return
-            await asyncio.sleep(0.1)
+            await asyncio.sleep(pause_s)
+            pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
 
     async def healthz(self, _request: Request) -> Response:
         return json_response({"ok": True, "version": __version__})

@@ -71,7 +71,9 @@ def serve(app: Starlette, listening: Sequence[socket.socket], notifier: Notifier
     )
     names = " and ".join(address(each) for each in listening)
     logger.info("HTTP front is listening on %s", names)
-    asyncio.run(_Server(config, names, Heartbeat(notifier), app.state.give_up).serve(list(listening)))
+    asyncio.run(
+        _Server(config, names, Heartbeat(notifier), app.state.stopping, app.state.give_up).serve(list(listening))
+    )
     logger.info("HTTP front stopped")
 
 
@@ -84,8 +86,16 @@ def address(listening: socket.socket) -> str:
 class _Server(uvicorn.Server):
     """uvicorn's server, telling the service manager how it is."""
 
-    def __init__(self, config: uvicorn.Config, names: str, heartbeat: Heartbeat, give_up: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        config: uvicorn.Config,
+        names: str,
+        heartbeat: Heartbeat,
+        stopping: Callable[[], None],
+        give_up: Callable[[], None],
+    ) -> None:
         super().__init__(config)
+        self._stopping = stopping
         self._give_up = give_up
         self._names = names
         self._heartbeat = heartbeat
@@ -104,6 +114,7 @@ class _Server(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Finish what was begun, and say so."""
         self._heartbeat.stopping(f"stopping: {len(self.server_state.tasks)} requests are still being answered")
+        self._stopping()
         asyncio.get_running_loop().call_later(DRAIN_S - _LAST_WORD_S, self._give_up)
         await super().shutdown(sockets)
 

@@ -4,11 +4,12 @@
 
     RerankError
     ├── InvalidRequest      400  the request itself is wrong; sending it again will not help
+    │   ├── InvalidArgument 400  the call is wrong whatever its texts are: a type, a negative top_k
     │   ├── TooLarge        413  a bound on documents or bytes, named in the message
     │   └── WrongVersion    400  the two sides speak different versions of the protocol
     └── ServiceError             the request is fine, the service could not answer it
         ├── Overloaded      429  the queue is full; ``retry_after_ms`` says when to come back
-        ├── Failed          500  the model failed on it twice, or answered what is no number
+        ├── Failed          500  the model failed on it twice, or returned NaN or infinity
         ├── Unavailable     503  no broker, no worker, or it is draining
         └── DeadlineExceeded 504 no answer within the request's time
 
@@ -44,6 +45,10 @@ class InvalidRequest(RerankError):
 
     code = "invalid_request"
     status = 400
+
+
+class InvalidArgument(InvalidRequest):
+    """The call is wrong whatever its texts are: an argument of the wrong type or out of range."""
 
 
 class TooLarge(InvalidRequest):

@@ -68,7 +68,7 @@ def check_socket(path: Path) -> None:
             f"no rerank service: {path} does not exist; start it with 'openvino-reranker serve' (or its systemd units)"
         ) from None
     except PermissionError:
-        raise Unavailable(f"no permission to reach {path}; its folder is closed to uid {os.getuid()}") from None
+        raise Unavailable(f"no permission to reach {path}; its directory is closed to uid {os.getuid()}") from None
     except OSError as error:
         raise Unavailable(f"no rerank service at {path}: {error.strerror}") from None
     if not stat.S_ISSOCK(mode):
@@ -91,12 +91,12 @@ def _check_folder(folder: Path) -> None:
         return
     found = folder.lstat()
     if not stat.S_ISDIR(found.st_mode):
-        raise Unavailable(f"{folder} is no folder but a link or a file: not sending your texts there")
+        raise Unavailable(f"{folder} is not a directory (symlink or file); refusing to send texts to it")
     if found.st_uid not in (os.getuid(), 0):
-        raise Unavailable(f"{folder} belongs to uid {found.st_uid}, not to you: not sending your texts there")
+        raise Unavailable(f"{folder} belongs to uid {found.st_uid}, not to you; refusing to send texts to it")
     if found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
         raise Unavailable(
-            f"{folder} is writable by others (mode {stat.S_IMODE(found.st_mode):04o}): not sending your texts there"
+            f"{folder} is writable by others (mode {stat.S_IMODE(found.st_mode):04o}); refusing to send texts to it"
         )
 
 

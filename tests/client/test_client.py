@@ -12,11 +12,13 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 from openvino_reranker.client import (
     AsyncReranker,
     DeadlineExceeded,
+    InvalidArgument,
     InvalidRequest,
     Overloaded,
     Reranker,
@@ -180,7 +182,7 @@ def test_a_deadline_is_an_error_in_time(service: Service) -> None:
     ],
 )
 def test_wrong_requests(
-    service: Service, query: str, documents: list[str], options: dict[str, int], kind: type[Exception], part: str
+    service: Service, query: str, documents: list[str], options: dict[str, Any], kind: type[Exception], part: str
 ) -> None:
     with Reranker(service.socket) as reranker, pytest.raises(kind, match=part):
         reranker.rerank(query, documents, **options)
@@ -315,3 +317,29 @@ def test_the_broker_comes_back_and_what_was_waiting_is_asked_again(runtime: Path
             second.stop()  # the second signal ends the drain
         with pytest.raises(Unavailable, match="stopped before this request was done"):
             asked.result()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "part"),
+    [
+        ({"top_k": -1}, "top_k is -1"),
+        ({"documents": "a bare string"}, "documents must be a list"),
+        ({"documents": ""}, "documents must be a list"),
+        ({"documents": {"text": "one"}}, "documents must be a list"),
+        ({"documents": ["a", 5]}, r"documents\[1\] must be a string"),
+        ({"query": None}, "query must be a string"),
+        ({"timeout": 0}, "timeout is 0"),
+    ],
+)
+def test_a_wrong_call_is_no_reason_to_keep_the_order(runtime: Path, arguments: dict[str, Any], part: str) -> None:
+    call: dict[str, Any] = {"query": "q", "documents": ["a", "b"]} | arguments
+    with pytest.raises(InvalidArgument, match=part):
+        rerank_or_keep_order(**call, reranker=Reranker(runtime / "requests.sock"))
+
+
+@pytest.mark.parametrize("query", ["", "\ud800", "x" * 100_000])
+def test_texts_that_cannot_be_ranked_keep_their_order(runtime: Path, query: str) -> None:
+    kept = rerank_or_keep_order(query, ["a", "b"], reranker=Reranker(runtime / "requests.sock"))
+    assert kept.documents == ["a", "b"]
+    assert kept.rerank_error is not None
+    assert kept.rerank_error.startswith(("invalid_request: ", "too_large: "))

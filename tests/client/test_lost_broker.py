@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from openvino_reranker.client import AsyncReranker, DeadlineExceeded, Reranker, Unavailable, rerank_or_keep_order
 from openvino_reranker.client.connection import Connection
+from openvino_reranker.client.pending import MOST_LOSSES
 from openvino_reranker.protocol.messages import GetStatus, Hello, Rerank
 from openvino_reranker.tests.client.fake_broker import FakeBroker
 from openvino_reranker.tests.processes import Program
@@ -143,3 +144,52 @@ def test_falling_back_takes_no_longer_than_it_may(runtime: Path) -> None:
         assert 0.4 < time.monotonic() - started < 0.9
         assert kept.rerank_error is not None
         assert kept.rerank_error.startswith("deadline_exceeded")
+
+
+def test_a_request_lives_through_several_deaths_of_the_broker(runtime: Path) -> None:
+    environment = {"OPENVINO_RERANKER_RUNTIME_DIR": str(runtime)}
+    with Reranker(runtime / "requests.sock") as reranker, ThreadPoolExecutor(1) as pool:
+        for number in range(3):
+            with Program("broker", **environment) as broker:
+                broker.wait_for_line("listening on")
+                if number == 0:
+                    waiting = pool.submit(reranker.rerank, "q", ["d"], None, 60.0)
+                while reranker.status().queue.requests != 1:
+                    assert not waiting.done(), waiting.result()
+                broker.process.kill()
+                broker.process.wait()
+        with pytest.raises(Unavailable, match="nobody listens"):
+            waiting.result(timeout=10)
+
+
+def test_a_request_that_every_broker_dies_of_is_answered(runtime: Path) -> None:
+    path = runtime / "requests.sock"
+    with Reranker(path) as reranker, ThreadPoolExecutor(1) as pool:
+        for number in range(MOST_LOSSES):
+            with FakeBroker(path) as broker:
+                if number == 0:
+                    waiting = pool.submit(reranker.rerank, "q", ["d"], None, 60.0)
+                while not isinstance(broker.receive(), Rerank):
+                    pass
+        with FakeBroker(path), pytest.raises(Unavailable, match=f"lost {MOST_LOSSES} times"):
+            waiting.result(timeout=10)
+
+
+def test_nothing_waits_long_where_no_broker_will_come(runtime: Path) -> None:
+    path = runtime / "requests.sock"
+
+    async def ask() -> None:
+        async with AsyncReranker(path) as reranker:
+            with FakeBroker(path) as broker:
+                waiting = asyncio.create_task(reranker.rerank("q", ["d"], timeout=60))
+                while not isinstance(await asyncio.to_thread(broker.receive), Rerank):
+                    pass
+                reranker.expect_no_other_broker()
+                await asyncio.sleep(0.3)
+                assert not waiting.done()  # this one is there
+            started = time.monotonic()
+            with pytest.raises(Unavailable):
+                await waiting
+            assert time.monotonic() - started < 1
+
+    asyncio.run(asyncio.wait_for(ask(), 30))

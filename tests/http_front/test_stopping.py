@@ -45,6 +45,28 @@ def test_what_is_not_done_in_time_is_answered_with_503_and_no_traceback(runtime:
         assert "Traceback" not in front.output
 
 
+def test_it_does_not_wait_for_a_broker_that_is_gone_too(runtime: Path) -> None:
+    broker, front, url = start(runtime)
+    with broker, front:
+        answers: list[tuple[float, httpx.Response]] = []
+
+        def ask() -> None:
+            answer = httpx.post(url + "/rerank", json=BODY, timeout=30)
+            answers.append((time.monotonic(), answer))
+
+        asking = threading.Thread(target=ask)
+        asking.start()
+        wait_for_requests(url, 1)
+        broker.process.kill()
+        stopped = time.monotonic()
+        front.process.send_signal(signal.SIGTERM)
+        asking.join()
+        [(answered, answer)] = answers
+        assert answer.status_code == 503
+        assert answer.json()["error"]["type"] == "unavailable"
+        assert answered - stopped < 1
+
+
 def test_a_second_signal_ends_it_at_once(runtime: Path) -> None:
     broker, front, url = start(runtime)
     with broker, front:

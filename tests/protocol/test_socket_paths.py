@@ -30,7 +30,7 @@ def test_a_link_under_tmp_is_not_followed(listening: Path) -> None:
     link = Path(f"/tmp/orr-link-{os.getpid()}")
     link.symlink_to(listening.parent)
     try:
-        with pytest.raises(Unavailable, match="is no folder but a link"):
+        with pytest.raises(Unavailable, match="is not a directory"):
             Reranker(link / "requests.sock").rerank("secret", ["d"], timeout=0.1)
         with pytest.raises(SocketTaken, match="is a link"):
             make_folder(link)
