@@ -34,7 +34,8 @@ def test_the_wheel_holds_every_package_and_data_file(installed: Path) -> None:
     shipped = {
         name
         for name in tracked
-        if (name.endswith(".py") or name.startswith("systemd/") or name == "py.typed") and not name.startswith("tests/")
+        if (name.endswith(".py") or name.startswith("systemd/") or name == "py.typed")
+        and not name.startswith(("benchmarks/", "examples/", "tests/"))
     }
     found = {
         str(path.relative_to(installed / "openvino_reranker"))
