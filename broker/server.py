@@ -16,10 +16,19 @@ from ..daemon.notify import Notifier
 from ..daemon.stop_signal import StopSignal
 from ..protocol.errors import InvalidRequest
 from ..protocol.limits import DEFAULT_LIMITS, Limits
-from ..protocol.messages import Batch, Message, Refusal, Rerank, Scores, decode_from_client, decode_from_worker
+from ..protocol.messages import (
+    Batch,
+    Message,
+    Refusal,
+    Rerank,
+    Scores,
+    WindowPlan,
+    decode_from_client,
+    decode_from_worker,
+)
 from ..protocol.socket_paths import REQUESTS_SOCKET, WORKERS_SOCKET
 from .actions import Action, Note, ToClient, ToWorker
-from .core import DEFAULT_BATCH_MS, Broker
+from .core import DEFAULT_BATCH_MS, DEFAULT_CACHE_BYTES, DEFAULT_PLAN, Broker
 from .listener import listen, make_folder
 from .request_lifecycle import Peer
 from .router import Router
@@ -38,6 +47,8 @@ class BrokerServer:
         listening: Sockets made by somebody else, by name (``requests``, ``workers``); made here if missing.
         limits: The bounds.
         batch_ms: The device time a batch should take, ms.
+        plan: How long documents are read when a request does not say.
+        cache_bytes: Memory of the score cache; 0: none.
         notifier: The line to the service manager, if there is one.
 
     Raises:
@@ -51,6 +62,8 @@ class BrokerServer:
         listening: dict[str, socket.socket] | None = None,
         limits: Limits = DEFAULT_LIMITS,
         batch_ms: float = DEFAULT_BATCH_MS,
+        plan: WindowPlan = DEFAULT_PLAN,
+        cache_bytes: int = DEFAULT_CACHE_BYTES,
         notifier: Notifier | None = None,
     ) -> None:
         listening = dict(listening or {})
@@ -66,6 +79,8 @@ class BrokerServer:
             pid=os.getpid(),
             limits=limits,
             batch_ms=batch_ms,
+            plan=plan,
+            cache_bytes=cache_bytes,
         )
         self._stop_at: float | None = None
         self._context = zmq.Context()

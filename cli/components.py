@@ -10,6 +10,7 @@ from ..daemon.activation import UNIX, UNIX_OR_TCP, WrongDescriptor, adopt_socket
 from ..daemon.notify import Notifier
 from ..npu_worker.npu.plugin_options import read_options
 from ..npu_worker.npu.settings import NpuSettings
+from ..protocol.messages import WindowPlan
 from .addresses import names_of
 from .settings import Settings
 
@@ -24,7 +25,14 @@ def run_broker(settings: Settings) -> int:
     notifier = Notifier.from_environment()
     try:
         listening = only_one(adopt_sockets({"requests": UNIX, "workers": UNIX}))
-        server = BrokerServer(settings.runtime_dir, listening, batch_ms=settings.batch_ms, notifier=notifier)
+        server = BrokerServer(
+            settings.runtime_dir,
+            listening,
+            batch_ms=settings.batch_ms,
+            plan=WindowPlan(settings.max_windows, settings.window_stride),
+            cache_bytes=settings.score_cache_mb << 20,
+            notifier=notifier,
+        )
     except (WrongDescriptor, SocketTaken, OSError) as error:
         logger.error("%s", error)
         return 1

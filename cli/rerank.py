@@ -29,6 +29,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "-f", "--file", metavar="FILE", help="a document per line, as text or JSON; '-': standard input"
     )
     parser.add_argument("-k", "--top-k", type=int, default=None, metavar="N", help="how many to show (default all)")
+    parser.add_argument(
+        "--max-windows", type=int, default=None, metavar="N", help="read a long document in at most N windows"
+    )
     parser.add_argument("--timeout", type=float, default=30.0, metavar="S", help="seconds to wait (default 30)")
     parser.add_argument("--json", action="store_true", help="print JSON")
 
@@ -38,7 +41,9 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
     try:
         documents = _documents(arguments)
         with Reranker(settings.requests_socket) as reranker:
-            ranking = reranker.rerank(arguments.query, documents, arguments.top_k, arguments.timeout)
+            ranking = reranker.rerank(
+                arguments.query, documents, arguments.top_k, arguments.timeout, max_windows=arguments.max_windows
+            )
     except (RerankError, OSError) as error:
         print(f"openvino-reranker: {error}", file=sys.stderr)
         return 1
@@ -87,7 +92,9 @@ def _as_table(ranking: Ranking, documents: list[Document]) -> str:
         text = " ".join(str(document if isinstance(document, str) else document["text"]).split())
         name = f"[{hit.id}] " if hit.id is not None else ""
         shown = text if len(text) <= 90 else text[:89] + "…"
-        cut = " (cut)" if hit.truncated else ""
+        if hit.windows > 1:
+            shown += f" (best of {hit.windows} windows: characters {hit.window.start}-{hit.window.end})"
+        cut = " (truncated)" if hit.truncated else ""
         lines.append(f"{place:>4} {hit.score:>8.3f} {hit.relevance_score:>9.4f}  {name}{shown}{cut}")
     timings = ranking.timings_ms
     lines.append(f"{ranking.model} on {ranking.device} ({ranking.precision}), {timings.total:.0f} ms")
@@ -106,6 +113,7 @@ def _as_json(ranking: Ranking, documents: list[Document]) -> str:
                 "inference": ranking.timings_ms.inference,
                 "total": ranking.timings_ms.total,
             },
+            "cached": ranking.cached,
             "results": [
                 {
                     "index": hit.index,
@@ -113,6 +121,8 @@ def _as_json(ranking: Ranking, documents: list[Document]) -> str:
                     "score": hit.score,
                     "relevance_score": hit.relevance_score,
                     "truncated": hit.truncated,
+                    "windows": hit.windows,
+                    "window": {"start": hit.window.start, "end": hit.window.end},
                     "document": documents[hit.index],
                 }
                 for hit in ranking.hits

@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ..broker.core import DEFAULT_PLAN
 from ..npu_worker.model.cache_root import cache_root
 from ..npu_worker.npu.bucket_plan import DEFAULT_BUCKETS
 from ..npu_worker.npu.plugin_options import read_options
 from ..npu_worker.npu.settings import COMPILE_LIMIT_S, PROOF_BATCHES
+from ..protocol.limits import DEFAULT_LIMITS
 from ..protocol.socket_paths import find_requests_socket, runtime_dir
 
 
@@ -126,6 +128,23 @@ SETTINGS = (
     Setting(
         "batch_ms", 100, _whole(1, 10_000), "device time a batch should take, ms", ("serve", "broker")
     ),
+    Setting(
+        "max_windows",
+        DEFAULT_PLAN.max_windows,
+        _whole(1, DEFAULT_LIMITS.windows),
+        "windows a document is read in at most that is longer than the model reads at once",
+        ("serve", "broker"),
+    ),
+    Setting(
+        "window_stride",
+        DEFAULT_PLAN.stride,
+        _whole(0, 1 << 20),
+        "tokens from one window's beginning to the next's (0: three quarters of a window)",
+        ("serve", "broker"),
+    ),
+    Setting(
+        "score_cache_mb", 32, _whole(0, 1 << 20), "memory for scores asked before, MiB (0: none)", ("serve", "broker")
+    ),
     Setting("npu_buckets", DEFAULT_BUCKETS, _buckets, "row lengths compiled for the NPU, tokens", _NPU),
     Setting("npu_hint", "throughput", _one_of("throughput", "latency"), "of the NPU: throughput or latency", _NPU),
     Setting("npu_requests", 0, _whole(0, 64), "rows in flight on the NPU (0: what its plugin calls optimal)", _NPU),
@@ -169,6 +188,9 @@ class Settings:
     inference_precision: str
     threads: int
     batch_ms: int
+    max_windows: int
+    window_stride: int
+    score_cache_mb: int
     npu_buckets: tuple[int, ...]
     npu_hint: str
     npu_requests: int

@@ -14,7 +14,7 @@ from ..protocol.errors import (
 )
 from .aio import AsyncReranker
 from .fallback import FallbackResult, KeptOrReranked, rerank_or_keep_order
-from .ranking import Hit, Ranking
+from .ranking import Hit, Ranking, Span
 from .sync import Reranker
 
 __all__ = [
@@ -31,6 +31,7 @@ __all__ = [
     "RerankError",
     "Reranker",
     "ServiceError",
+    "Span",
     "TooLarge",
     "Unavailable",
     "WrongVersion",

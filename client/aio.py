@@ -13,7 +13,7 @@ from ..protocol.socket_paths import find_requests_socket
 from .encoding import Document, encode_documents, encode_query
 from .ranking import Ranking, rank
 from .shared_connection import SharedConnection
-from .sync import GRACE_S, TIMED_OUT, check_priority, check_top_k, deadline_ms
+from .sync import GRACE_S, TIMED_OUT, check_priority, check_top_k, check_windows, deadline_ms
 
 _Answer = TypeVar("_Answer")
 
@@ -44,12 +44,23 @@ class AsyncReranker:
         timeout: float = 30.0,
         *,
         priority: RequestClass | None = None,
+        max_windows: int | None = None,
+        window_stride: int | None = None,
     ) -> Ranking:
         """Return the documents in order of relevance; arguments and errors as in ``Reranker.rerank``."""
         encoded = encode_query(query)
         texts, ids = encode_documents(documents)
         check_top_k(top_k)
-        return await self.rerank_encoded(encoded, texts, ids, top_k, timeout, priority=priority)
+        return await self.rerank_encoded(
+            encoded,
+            texts,
+            ids,
+            top_k,
+            timeout,
+            priority=priority,
+            max_windows=max_windows,
+            window_stride=window_stride,
+        )
 
     async def rerank_encoded(
         self,
@@ -60,6 +71,8 @@ class AsyncReranker:
         timeout: float = 30.0,
         *,
         priority: RequestClass | None = None,
+        max_windows: int | None = None,
+        window_stride: int | None = None,
         caller: str | None = None,
         wire_id: bytes | None = None,
     ) -> Ranking:
@@ -70,13 +83,16 @@ class AsyncReranker:
         allowed_ms = deadline_ms(timeout)
         asked_class = check_priority(priority or self.priority)
         connection = self._lease.connection()
-        request_id, answer = connection.rerank(query, texts, allowed_ms, asked_class, caller, wire_id)
+        check_windows(max_windows, window_stride)
+        request_id, answer = connection.rerank(
+            query, texts, allowed_ms, asked_class, caller, wire_id, max_windows, window_stride
+        )
         try:
             scores = await _wait_for(answer, allowed_ms / 1000 + GRACE_S)
         finally:
             connection.cancel(request_id)
             del answer  # it holds the error, which holds this frame: a circle around all the texts
-        return rank(scores, ids, top_k)
+        return rank(scores, texts, ids, top_k)
 
     async def status(self, timeout: float = 5.0) -> Status:
         """Return the service's status. Raises ``Unavailable`` when no broker answers."""

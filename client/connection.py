@@ -130,13 +130,24 @@ class Connection:
         priority: RequestClass = "interactive",
         caller: str | None = None,
         request_id: bytes | None = None,
+        max_windows: int | None = None,
+        window_stride: int | None = None,
     ) -> "tuple[bytes, Future[Scores]]":
         """Send a request; return its id (``request_id`` if given) for ``cancel``, and the future of its answer.
 
         Raises:
             Unavailable: No broker is connected, and there is none to connect to.
         """
-        request = Rerank(request_id or uuid.uuid4().bytes, query, documents, deadline_ms, priority, caller)
+        request = Rerank(
+            request_id or uuid.uuid4().bytes,
+            query,
+            documents,
+            deadline_ms,
+            priority,
+            caller,
+            max_windows,
+            window_stride,
+        )
         return request.id, cast("Future[Scores]", self._send(request))
 
     def status(self) -> "tuple[bytes, Future[Status]]":

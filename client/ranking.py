@@ -4,7 +4,15 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ..protocol.messages import Scores, Served, Timings
+from ..protocol.messages import Scores, Timings
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A part of a document's text: its characters from ``start`` up to ``end``."""
+
+    start: int
+    end: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,7 +24,9 @@ class Hit:
         id: The ``id`` it was sent with, if any.
         score: The model's raw logit, any finite number; only its order means something.
         relevance_score: The logit's sigmoid, 0..1.
-        truncated: The model saw only the beginning of it.
+        truncated: The model did not read its end.
+        windows: How many windows it was read in; 1 where it fits the model.
+        window: The window whose score is the document's.
     """
 
     index: int
@@ -24,6 +34,8 @@ class Hit:
     score: float
     relevance_score: float
     truncated: bool
+    windows: int
+    window: Span
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +50,7 @@ class Ranking:
         npu_busy_delta_us: How far the NPU driver's busy counter rose meanwhile, µs; None off the NPU.
         timings_ms: queue, inference and total, ms.
         tokens: Tokens the model read.
+        cached: Documents answered from the service's score cache.
     """
 
     hits: tuple[Hit, ...]
@@ -47,6 +60,7 @@ class Ranking:
     npu_busy_delta_us: int | None
     timings_ms: Timings
     tokens: int
+    cached: int = 0
 
     @property
     def order(self) -> list[int]:
@@ -62,27 +76,40 @@ def sigmoid(logit: float) -> float:
     return grown / (1.0 + grown)
 
 
-def rank(answer: Scores, ids: Sequence[str | None], top_k: int | None) -> Ranking:
+def rank(answer: Scores, texts: Sequence[bytes], ids: Sequence[str | None], top_k: int | None) -> Ranking:
     """Order the documents of an answer.
 
     Args:
         answer: One logit per document.
-        ids: The documents' ids, in the same order.
+        texts: The documents' UTF-8, in the same order.
+        ids: Their ids, likewise.
         top_k: How many to keep; None or 0 for all.
     """
     logits = answer.scores
     order = sorted(range(len(logits)), key=lambda index: (-logits[index], index))
     truncated = set(answer.truncated)
-    served: Served = answer.served
+    windowed = {document.index: document for document in answer.windowed}
+
+    def hit(index: int) -> Hit:
+        logit, text, windows = logits[index], texts[index], 1
+        start, end = 0, len(text)
+        if (document := windowed.get(index)) is not None:
+            windows, start, end = document.windows, document.start, document.end
+        window = Span(_characters(text[:start]), _characters(text[:end]))
+        return Hit(index, ids[index], logit, sigmoid(logit), index in truncated, windows, window)
+
+    served = answer.served
     return Ranking(
-        hits=tuple(
-            Hit(index, ids[index], logits[index], sigmoid(logits[index]), index in truncated)
-            for index in order[: top_k or None]
-        ),
+        hits=tuple(map(hit, order[: top_k or None])),
         model=served.model,
         device=served.device,
         precision=served.precision,
         npu_busy_delta_us=served.npu_busy_delta_us,
         timings_ms=answer.timings_ms,
         tokens=answer.tokens,
+        cached=answer.cached,
     )
+
+
+def _characters(utf8: bytes) -> int:
+    return len(utf8) if utf8.isascii() else len(utf8.decode())

@@ -19,6 +19,9 @@ from .shared_connection import SharedConnection
 
 _Answer = TypeVar("_Answer")
 
+#: Tokens; far more than any model's window, which bounds it anyhow.
+MAX_STRIDE = 1 << 20
+
 #: How much longer than the deadline to wait for the broker's own answer, which says more, s.
 GRACE_S = 1.0
 #: The message when even that time has passed.
@@ -49,6 +52,8 @@ class Reranker:
         timeout: float = 30.0,
         *,
         priority: RequestClass | None = None,
+        max_windows: int | None = None,
+        window_stride: int | None = None,
         grace: float = GRACE_S,
     ) -> Ranking:
         """Return the documents in order of relevance to the query, best first.
@@ -59,6 +64,9 @@ class Reranker:
             top_k: How many to return; None or 0 for all.
             timeout: Seconds until the answer must be there; the service drops the request after that. 600 at most.
             priority: ``interactive`` or ``bulk``, for this request alone; the reranker's own if not given.
+            max_windows: The most windows a document is read in that is longer than the model reads at once; 1: only
+                its beginning. None: the service's default.
+            window_stride: Tokens from the beginning of one window to that of the next; None: the service's default.
             grace: Seconds to wait beyond that for the service's own answer, which says more.
 
         Raises:
@@ -71,14 +79,17 @@ class Reranker:
         check_top_k(top_k)
         asked_class = check_priority(priority or self.priority)
         allowed_ms = deadline_ms(timeout)
+        check_windows(max_windows, window_stride)
         connection = self._lease.connection()
-        request_id, answer = connection.rerank(encoded, texts, allowed_ms, asked_class)
+        request_id, answer = connection.rerank(
+            encoded, texts, allowed_ms, asked_class, max_windows=max_windows, window_stride=window_stride
+        )
         try:
             scores = wait_for(answer, started + allowed_ms / 1000 + grace - time.monotonic())
         finally:
             connection.cancel(request_id)
             del answer  # it holds the error, which holds this frame: a circle around all the texts
-        return rank(scores, ids, top_k)
+        return rank(scores, texts, ids, top_k)
 
     def status(self, timeout: float = 5.0) -> Status:
         """Return the service's status: queue, worker, counters.
@@ -113,6 +124,14 @@ def check_top_k(top_k: int | None) -> None:
     """Raise ``InvalidArgument`` for a negative ``top_k``."""
     if top_k is not None and top_k < 0:
         raise InvalidArgument(f"top_k is {top_k}; it must be 0 (all) or more")
+
+
+def check_windows(max_windows: int | None, window_stride: int | None) -> None:
+    """Raise ``InvalidArgument`` for windows out of bounds; names the bound."""
+    if max_windows is not None and not 1 <= max_windows <= DEFAULT_LIMITS.windows:
+        raise InvalidArgument(f"max_windows is {max_windows}; it must be 1 to {DEFAULT_LIMITS.windows}")
+    if window_stride is not None and not 1 <= window_stride <= MAX_STRIDE:
+        raise InvalidArgument(f"window_stride is {window_stride}; it must be 1 to {MAX_STRIDE} tokens")
 
 
 def check_priority(priority: str) -> RequestClass:

@@ -21,6 +21,8 @@ _COUNTERS = (
     ("batch_pairs", "batch_pairs", "Pairs computed in batches.", 1.0),
     ("batch_callers", "batch_callers", "Callers served by batches, summed over batches.", 1.0),
     ("joined_pairs", "joined_pairs", "Pairs answered by an identical pair's computation.", 1.0),
+    ("cached_pairs", "cached_pairs", "Pairs answered from the score cache.", 1.0),
+    ("window_pairs", "window_pairs", "Further windows of long documents.", 1.0),
     ("tokens", "tokens", "Tokens the model read.", 1.0),
     ("padded_tokens", "padded_tokens", "Tokens the device ran.", 1.0),
     ("device_runs", "device_runs", "Inferences on the device.", 1.0),
@@ -33,7 +35,7 @@ _COUNTERS = (
     ("cancelled_requests", "requests_cancelled", "Requests whose caller went away.", 1.0),
     ("cancelled_pairs", "pairs_cancelled", "Their pairs that had not started.", 1.0),
     ("worker_hellos", "worker_starts", "Workers that came.", 1.0),
-    ("worker_losses", "worker_losses", "Workers that were lost without a good-bye.", 1.0),
+    ("worker_losses", "worker_losses", "Workers that failed or were lost.", 1.0),
 )
 _REFUSALS = ("invalid", "overloaded", "unavailable")
 

@@ -62,7 +62,7 @@ class Rerank(Message, frozen=True, tag="rerank"):
     priority: RequestClass = "interactive"
     caller: Annotated[str, Meta(max_length=128)] | None = None
     max_windows: Annotated[int, Meta(ge=1)] | None = None
-    window_stride: Annotated[int, Meta(ge=1)] | None = None
+    window_stride: Annotated[int, Meta(ge=1, le=1 << 20)] | None = None
 
 
 class Cancel(Message, frozen=True, tag="cancel", gc=False):

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from openvino_reranker.broker.actions import Action, Note, ToClient, ToWorker
-from openvino_reranker.broker.core import Broker
+from openvino_reranker.broker.core import DEFAULT_CACHE_BYTES, Broker
 from openvino_reranker.broker.request_lifecycle import Peer
 from openvino_reranker.broker.worker_session import Standing
 from openvino_reranker.protocol.limits import DEFAULT_LIMITS, Limits
@@ -15,6 +15,7 @@ from openvino_reranker.protocol.messages import (
     PairError,
     Pull,
     Refusal,
+    RequestClass,
     Rerank,
     Scores,
     WorkerHello,
@@ -28,9 +29,11 @@ def logit(query: bytes, document: bytes) -> float:
 
 
 class Harness:
-    def __init__(self, limits: Limits = DEFAULT_LIMITS, batch_ms: float = 100.0) -> None:
+    def __init__(
+        self, limits: Limits = DEFAULT_LIMITS, batch_ms: float = 100.0, cache_bytes: int = DEFAULT_CACHE_BYTES
+    ) -> None:
         self.now = 1000.0
-        self.broker = Broker("epoch", self.now, limits=limits, batch_ms=batch_ms)
+        self.broker = Broker("epoch", self.now, limits=limits, batch_ms=batch_ms, cache_bytes=cache_bytes)
         self.to_clients: list[tuple[bytes, BrokerMessage]] = []
         self.to_workers: list[tuple[bytes, BrokerToWorker]] = []
         self.notes: list[str] = []
@@ -59,8 +62,10 @@ class Harness:
         query: bytes = b"query",
         deadline_ms: int | None = None,
         bulk: bool = False,
+        max_windows: int | None = None,
     ) -> None:
-        message = Rerank(request_id, query, list(documents), deadline_ms, "bulk" if bulk else "interactive", caller)
+        priority: RequestClass = "bulk" if bulk else "interactive"
+        message = Rerank(request_id, query, list(documents), deadline_ms, priority, caller, max_windows)
         who = Peer(peer, peer.decode(), trusted=True)
         self.take(self.broker.client_message(who, message, self.now))
 

@@ -3,11 +3,18 @@
 import asyncio
 import signal
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from openvino_reranker.client import AsyncReranker, DeadlineExceeded, Reranker, Unavailable, rerank_or_keep_order
+from openvino_reranker.client import (
+    AsyncReranker,
+    DeadlineExceeded,
+    Ranking,
+    Reranker,
+    Unavailable,
+    rerank_or_keep_order,
+)
 from openvino_reranker.client.connection import Connection
 from openvino_reranker.client.pending import MOST_LOSSES
 from openvino_reranker.protocol.messages import GetStatus, Hello, Rerank
@@ -149,6 +156,7 @@ def test_falling_back_takes_no_longer_than_it_may(runtime: Path) -> None:
 def test_a_request_lives_through_several_deaths_of_the_broker(runtime: Path) -> None:
     environment = {"OPENVINO_RERANKER_RUNTIME_DIR": str(runtime)}
     with Reranker(runtime / "requests.sock") as reranker, ThreadPoolExecutor(1) as pool:
+        waiting: Future[Ranking] = Future()
         for number in range(3):
             with Program("broker", **environment) as broker:
                 broker.wait_for_line("listening on")
@@ -165,6 +173,7 @@ def test_a_request_lives_through_several_deaths_of_the_broker(runtime: Path) -> 
 def test_a_request_that_every_broker_dies_of_is_answered(runtime: Path) -> None:
     path = runtime / "requests.sock"
     with Reranker(path) as reranker, ThreadPoolExecutor(1) as pool:
+        waiting: Future[Ranking] = Future()
         for number in range(MOST_LOSSES):
             with FakeBroker(path) as broker:
                 if number == 0:
