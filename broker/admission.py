@@ -48,6 +48,9 @@ def _flaw_of_text(text: bytes, where: str) -> InvalidRequest | None:
 class Admission:
     """Counts what waits and refuses what would be too much.
 
+    A caller's named stream may hold as much as is still free of the caller's bound, so that one stream cannot
+    keep the others out.
+
     Law of this class: every ``enter`` is matched by one ``leave`` of the same amounts.
     """
 
@@ -57,27 +60,41 @@ class Admission:
         self.bytes = 0
         self._caller_pairs: Counter[str] = Counter()
         self._caller_bytes: Counter[str] = Counter()
+        self._stream_pairs: Counter[tuple[str, str]] = Counter()
+        self._stream_bytes: Counter[tuple[str, str]] = Counter()
 
-    def refusal(self, caller: str, pairs: int, size: int, retry_after_ms: int) -> RerankError | None:
+    def refusal(self, caller: str, stream: str, pairs: int, size: int, retry_after_ms: int) -> RerankError | None:
         """Return why ``pairs`` more pairs of ``size`` bytes may not wait, or None if they may."""
-        for name, amount, bound in (
-            ("queued_pairs", self.pairs + pairs, self._limits.queued_pairs),
-            ("queued_bytes", self.bytes + size, self._limits.queued_bytes),
-            ("caller_pairs", self._caller_pairs[caller] + pairs, self._limits.caller_pairs),
-            ("caller_bytes", self._caller_bytes[caller] + size, self._limits.caller_bytes),
-        ):
+        limits = self._limits
+        of_caller = self._caller_pairs[caller], self._caller_bytes[caller]
+        bounds = [
+            ("queued_pairs", self.pairs + pairs, limits.queued_pairs),
+            ("queued_bytes", self.bytes + size, limits.queued_bytes),
+            ("caller_pairs", of_caller[0] + pairs, limits.caller_pairs),
+            ("caller_bytes", of_caller[1] + size, limits.caller_bytes),
+        ]
+        if stream:
+            key = caller, stream
+            bounds += [
+                ("caller_pairs of one stream", self._stream_pairs[key] + pairs, limits.caller_pairs - of_caller[0]),
+                ("caller_bytes of one stream", self._stream_bytes[key] + size, limits.caller_bytes - of_caller[1]),
+            ]
+        for name, amount, bound in bounds:
             if amount > bound:
                 return Overloaded(f"the queue is full: {name} would be {amount}, the limit is {bound}", retry_after_ms)
         return None
 
-    def enter(self, caller: str, pairs: int, size: int) -> None:
+    def enter(self, caller: str, stream: str, pairs: int, size: int) -> None:
         """Count a request in."""
         self.pairs += pairs
         self.bytes += size
         self._caller_pairs[caller] += pairs
         self._caller_bytes[caller] += size
+        if stream:
+            self._stream_pairs[caller, stream] += pairs
+            self._stream_bytes[caller, stream] += size
 
-    def leave(self, caller: str, pairs: int, size: int) -> None:
+    def leave(self, caller: str, stream: str, pairs: int, size: int) -> None:
         """Count a request (or some pairs of one) out."""
         self.pairs -= pairs
         self.bytes -= size
@@ -85,3 +102,9 @@ class Admission:
         self._caller_bytes[caller] -= size
         if not self._caller_pairs[caller] and not self._caller_bytes[caller]:
             del self._caller_pairs[caller], self._caller_bytes[caller]
+        if stream:
+            key = caller, stream
+            self._stream_pairs[key] -= pairs
+            self._stream_bytes[key] -= size
+            if not self._stream_pairs[key] and not self._stream_bytes[key]:
+                del self._stream_pairs[key], self._stream_bytes[key]

@@ -4,17 +4,23 @@ The caller whose turn it is starts a pair in every batch until it has spent its 
 the batch is filled with the waiting pairs nearest to it in length, whoever's they are, because a batch of
 like lengths pads little. A caller that is served out of turn pays for it when its turn comes, and may be
 ``ADVANCE`` tokens ahead at most. So the share of a caller does not depend on how large its requests are or
-how many it has. Within a caller requests go first come, first served.
+how many it has. A caller that asks, waits for its answer and asks again is away for a batch or two in between:
+what it missed meanwhile is made up for when it comes back, up to ``CATCH_UP``.
+
+Within a caller, requests of one stream go first come, first served, and streams take turns by start-time fair
+queueing (Goyal, Vin & Cheng 1996): a request starts, in the caller's own time, where the stream's request before
+it ends, or now if that is later; the one that starts first is served first.
 
 Laws of this file:
 
 1. A caller is in the ring exactly while it has waiting pairs.
 2. Between two callers that wait all the time, what they were given differs by at most ``QUANTUM + ADVANCE``
    and a pair: a caller has had a quantum for each of its turns, less its credit, which is never less than
-   ``-ADVANCE`` and a pair, and more than 0 only in its turn.
+   ``-ADVANCE`` and a pair, and more than 0 only in its turn; and by ``CATCH_UP`` more right after one came back.
 """
 
-from collections import deque
+from bisect import bisect_left, insort
+from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
@@ -26,18 +32,49 @@ from .request import Request
 QUANTUM = 512
 #: Tokens a caller may have been given before its turn.
 ADVANCE = 512
+#: Tokens a caller that was away may have missed and still be given: two batches of a slow device.
+CATCH_UP = 1024
+#: So many callers that are away are remembered.
+_REMEMBERED = 1024
 #: A batch is filled from so many callers, those whose turn is next: a bound on the work per pair.
 _COMPANY = 16
 
 
+#: When a request starts in its caller's own time (tokens), and its place among those that start together.
+_Start = tuple[int, int]
+
+
 @dataclass(slots=True, eq=False)
 class _Caller:
-    requests: dict[tuple[bytes, bytes], Request] = field(default_factory=dict)
     credit: float = 0.0
+    starts: dict[tuple[bytes, bytes], _Start] = field(default_factory=dict)
+    ordered: list[tuple[_Start, Request]] = field(default_factory=list)
+    stream_ends: dict[str, int] = field(default_factory=dict)  # of each stream's last request
+    arrivals: int = 0
 
     @property
-    def oldest(self) -> Request:
-        return next(iter(self.requests.values()))
+    def next(self) -> Request:
+        return self.ordered[0][1]
+
+    def add(self, request: Request, *, first: bool) -> None:
+        now = self.ordered[0][0][0] if self.ordered else 0
+        follows = max(now, self.stream_ends.get(request.stream, 0))
+        if len(self.stream_ends) > 2 * len(self.ordered) + 16:  # ends that have passed say nothing any more
+            self.stream_ends = {stream: end for stream, end in self.stream_ends.items() if end > now}
+        self.stream_ends[request.stream] = follows + sum(length for length, _ in request.waiting)
+        self.arrivals += 1
+        start = (now, -self.arrivals) if first else (follows, self.arrivals)
+        self.starts[request.peer, request.id] = start
+        insort(self.ordered, (start, request), key=_start_of)
+
+    def discard(self, request: Request) -> None:
+        start = self.starts.pop((request.peer, request.id), None)
+        if start is not None:
+            del self.ordered[bisect_left(self.ordered, start, key=_start_of)]
+
+
+def _start_of(entry: tuple[_Start, Request]) -> _Start:
+    return entry[0]
 
 
 class FairQueue:
@@ -47,13 +84,16 @@ class FairQueue:
         self._ring: deque[str] = deque()
         self._callers: dict[str, _Caller] = {}
         self._turn_begun = False  # whether the first of the ring has been given its quantum
+        self._granted = 0.0  # tokens that one caller more would have had for its turns
+        # What each caller that left owed (as a credit, not more than 0), less _granted at that time.
+        self._away: OrderedDict[str, float] = OrderedDict()
 
     def __bool__(self) -> bool:
         return bool(self._ring)
 
     def __contains__(self, request: Request) -> bool:
         caller = self._callers.get(request.caller)
-        return caller is not None and (request.peer, request.id) in caller.requests
+        return caller is not None and (request.peer, request.id) in caller.starts
 
     @property
     def callers(self) -> int:
@@ -63,7 +103,7 @@ class FairQueue:
     def lengths(self) -> Iterator[int]:
         """Yield the estimated length of every waiting pair, tokens."""
         for caller in self._callers.values():
-            for request in caller.requests.values():
+            for _, request in caller.ordered:
                 for length, _ in request.waiting:
                     yield length
 
@@ -71,20 +111,22 @@ class FairQueue:
         """Let a request with waiting pairs wait for its caller's turns; ``first``: before the caller's others."""
         caller = self._callers.get(request.caller)
         if caller is None:
-            caller = self._callers[request.caller] = _Caller()
+            owed = min(CATCH_UP, self._away.pop(request.caller, -self._granted) + self._granted)
+            caller = self._callers[request.caller] = _Caller(owed)
             self._ring.append(request.caller)
-        if first:
-            caller.requests = {(request.peer, request.id): request} | caller.requests
-        else:
-            caller.requests[request.peer, request.id] = request
+        caller.add(request, first=first)
 
     def discard(self, request: Request) -> None:
         """Take a request out: it has no waiting pairs any more, or nobody wants it."""
         caller = self._callers.get(request.caller)
-        if caller is None or caller.requests.pop((request.peer, request.id), None) is None:
+        if caller is None:
             return
-        if not caller.requests:
+        caller.discard(request)
+        if not caller.ordered:
             del self._callers[request.caller]
+            self._away[request.caller] = min(caller.credit, 0.0) - self._granted
+            if len(self._away) > _REMEMBERED:
+                self._away.popitem(last=False)
             if self._ring[0] == request.caller:
                 self._turn_begun = False
             self._ring.remove(request.caller)
@@ -105,7 +147,7 @@ class FairQueue:
             lead = caller is None  # nobody may be given more, so the next turn begins
             if caller is None:
                 continue
-            request = caller.oldest
+            request = caller.next
             index = request.take_nearest(length)
             price, size = cost(request.lengths[index]), len(request.query) + len(request.texts[index])
             if not budget.admits(price, size):
@@ -126,6 +168,7 @@ class FairQueue:
             if not self._turn_begun:
                 self._turn_begun = True
                 caller.credit += QUANTUM
+                self._granted += QUANTUM / (len(self._ring) + 1)
             if caller.credit > 0:
                 return caller
             self._ring.rotate(-1)
@@ -138,7 +181,7 @@ class FairQueue:
         for name in islice(self._ring, _COMPANY):
             caller = self._callers[name]
             if caller.credit > -ADVANCE:
-                distance = caller.oldest.distance(length)
+                distance = caller.next.distance(length)
                 if best is None or distance < least:
                     best, least = caller, distance
         return best

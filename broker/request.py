@@ -54,6 +54,7 @@ class Request:
     Attributes:
         peer: The connection it came by; with ``id``, its name.
         caller: Who is charged for it.
+        stream: Which of the caller's streams it belongs to; they take turns within its share.
         texts: Each row's text: the documents, then the windows.
         lengths: Estimated tokens of each row.
         plan: How long documents are to be read.
@@ -77,6 +78,7 @@ class Request:
     arrived: float
     deadline: float
     size: int
+    stream: str = ""
     documents: int = field(init=False)
     waiting: list[tuple[int, int]] = field(init=False)
     scores: list[DocumentScore] = field(init=False)

@@ -35,9 +35,11 @@ class Peer:
     caller: str
     trusted: bool
 
-    def charged(self, message: Rerank) -> str:
-        """Return who is charged for a request: a peer of our own user may speak for others (the front does)."""
-        return f"{self.caller}/{message.caller}" if self.trusted and message.caller else self.caller
+    def charged(self, message: Rerank) -> tuple[str, str]:
+        """Return who is charged for a request, and by which stream: our own user may speak for others."""
+        if not self.trusted:
+            return self.caller, ""
+        return message.caller or self.caller, message.stream or ""
 
 
 class RequestLifecycle:
@@ -100,9 +102,9 @@ class RequestLifecycle:
         """
         if self.table.get(peer.identity, message.id) is not None:
             return  # the client asked again across a reconnect; the first one is still being served
-        caller = peer.charged(message)
+        caller, stream = peer.charged(message)
         size = len(message.query) + sum(map(len, message.documents))
-        if (refusal := self._refusal(caller, size, message, throughput, closed)) is not None:
+        if (refusal := self._refusal(caller, stream, message, throughput, closed)) is not None:
             self._refuse(peer.identity, message.id, refusal)
             return
         asked = message.deadline_ms or self._limits.default_deadline_ms
@@ -110,6 +112,7 @@ class RequestLifecycle:
             peer=peer.identity,
             id=message.id,
             caller=caller,
+            stream=stream,
             bulk=message.priority == "bulk",
             query=message.query,
             texts=list(message.documents),  # windows will be added
@@ -122,12 +125,12 @@ class RequestLifecycle:
         self._counters.requests += 1
         self._counters.pairs += request.documents
         self.table.add(request)
-        self.admission.enter(caller, request.documents, size)
+        self.admission.enter(caller, stream, request.documents, size)
         if self.cache.enabled:
             self._take_from_cache(request, served)
         joined = self._queue.add(request, [row for _, row in request.waiting])
         self._counters.joined_pairs += joined
-        self.admission.leave(caller, request.cached + joined, 0)
+        self.admission.leave(caller, stream, request.cached + joined, 0)
         if not request.unscored:
             self._answer(request, None, now)
 
@@ -145,7 +148,7 @@ class RequestLifecycle:
             request.served = msgspec.structs.replace(served, npu_busy_delta_us=busy)
 
     def _refusal(
-        self, caller: str, size: int, message: Rerank, throughput: ThroughputEstimator, closed: Unavailable | None
+        self, caller: str, stream: str, message: Rerank, throughput: ThroughputEstimator, closed: Unavailable | None
     ) -> RerankError | None:
         if (wrong := flaw(message, self._limits)) is not None:
             self._counters.refused_invalid += 1
@@ -153,7 +156,9 @@ class RequestLifecycle:
         if closed is not None:
             self._counters.refused_unavailable += 1
             return closed
-        overload = self.admission.refusal(caller, len(message.documents), size, throughput.wait_ms(self._queue.tokens))
+        size = len(message.query) + sum(map(len, message.documents))
+        retry_after_ms = throughput.wait_ms(self._queue.tokens)
+        overload = self.admission.refusal(caller, stream, len(message.documents), size, retry_after_ms)
         if overload is not None:
             self._counters.refused_overloaded += 1
         return overload
@@ -167,7 +172,7 @@ class RequestLifecycle:
                 if request.started is None:
                     request.started = now
                 if not batch.isolated and row < request.documents:
-                    self.admission.leave(request.caller, 1, 0)
+                    self.admission.leave(request.caller, request.stream, 1, 0)
         self._counters.note_batch(batch.entries)
 
     def score(self, batch: InFlight, message: BatchResult, served: Served, now: float) -> None:
@@ -291,5 +296,5 @@ class RequestLifecycle:
         request.done = True
         self.table.remove(request)
         dropped = self._queue.remove(request)
-        self.admission.leave(request.caller, dropped, request.size)
+        self.admission.leave(request.caller, request.stream, dropped, request.size)
         return dropped

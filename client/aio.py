@@ -74,10 +74,12 @@ class AsyncReranker:
         max_windows: int | None = None,
         window_stride: int | None = None,
         caller: str | None = None,
+        stream: str | None = None,
         wire_id: bytes | None = None,
     ) -> Ranking:
         """Rank texts that are checked and encoded already (``encode_query``, ``encode_documents``).
 
+        ``caller`` and ``stream`` say who is charged, where this process speaks for others (``protocol.Rerank``).
         ``wire_id``, at most 64 bytes and used once, is how the service's logs will call the request.
         """
         allowed_ms = deadline_ms(timeout)
@@ -85,7 +87,7 @@ class AsyncReranker:
         connection = self._lease.connection()
         check_windows(max_windows, window_stride)
         request_id, answer = connection.rerank(
-            query, texts, allowed_ms, asked_class, caller, wire_id, max_windows, window_stride
+            query, texts, allowed_ms, asked_class, caller, stream, wire_id, max_windows, window_stride
         )
         try:
             scores = await _wait_for(answer, allowed_ms / 1000 + GRACE_S)

@@ -129,6 +129,7 @@ class Connection:
         deadline_ms: int,
         priority: RequestClass = "interactive",
         caller: str | None = None,
+        stream: str | None = None,
         request_id: bytes | None = None,
         max_windows: int | None = None,
         window_stride: int | None = None,
@@ -145,6 +146,7 @@ class Connection:
             deadline_ms,
             priority,
             caller,
+            stream,
             max_windows,
             window_stride,
         )

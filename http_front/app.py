@@ -26,9 +26,11 @@ from ..protocol.errors import RerankError, Unavailable
 from ..protocol.limits import DEFAULT_LIMITS
 from ..protocol.messages import Status
 from .body_limits import BodyLimits
+from .callers import HEADER, NOBODY, Charge, Connection
 from .errors import HttpError, error_response, json_response, new_request_id
 from .host_check import HostCheck
 from .metrics import CONTENT_TYPE, exposition
+from .peer_processes import PeerProcesses
 from .rerank_answer import rerank_answer
 from .rerank_body import RerankBody, read_rerank_body
 from .unhandled_errors import UnhandledErrorMiddleware
@@ -118,9 +120,11 @@ class _Front:
             asked.cancel()
 
     @contextlib.asynccontextmanager
-    async def lifespan(self, _app: Starlette) -> AsyncIterator[None]:
+    async def lifespan(self, _app: Starlette) -> AsyncIterator[dict[str, Any]]:
         introduced = asyncio.create_task(self._introduce())
-        yield
+        processes = PeerProcesses()
+        yield {"processes": processes}
+        processes.close()
         introduced.cancel()
         await self._reranker.close()
 
@@ -175,6 +179,7 @@ class _Front:
 
     async def _rank(self, request: Request, body: RerankBody, request_id: str) -> Ranking:
         """Ask the broker; give up (and free the queue) when the caller goes away."""
+        charge = await _charge(request)
         asked = asyncio.ensure_future(
             self._reranker.rerank_encoded(
                 body.query,
@@ -183,7 +188,8 @@ class _Front:
                 body.top_k,
                 self._timeout_s,
                 priority=body.priority,
-                caller=_caller(request),
+                caller=charge.caller,
+                stream=charge.stream,
                 wire_id=request_id.encode(),  # one id in the logs of front and broker
             )
         )
@@ -216,9 +222,10 @@ async def _disconnected(request: Request) -> None:
         pass
 
 
-def _caller(request: Request) -> str:
-    """Name who asks, for fair turns: the process behind a Unix socket, and the connection of a TCP peer."""
-    return f"{request.client.host}:{request.client.port}" if request.client else "unknown"
+async def _charge(request: Request) -> Charge:
+    """Return who is charged for a request, for fair turns."""
+    connection: Connection | None = request.scope.get("state", {}).get("connection")
+    return NOBODY if connection is None else await connection.charge(request.headers.get(HEADER))
 
 
 def _readiness(status: Status) -> dict[str, Any]:

@@ -1,12 +1,11 @@
 """One connection's HTTP, as uvicorn speaks it, held to limits of time and with errors in our own form."""
 
 import asyncio
-import socket
-import struct
 
 import h11
 from uvicorn.protocols.http.h11_impl import STATUS_PHRASES, H11Protocol
 
+from .callers import Connection
 from .errors import HttpError, error_response, new_request_id
 
 #: How long a caller may owe the head of a request, or the rest of a body that is answered already, s.
@@ -14,15 +13,12 @@ HEAD_S = 8.0
 #: How long a caller may leave an answer unread, s.
 ANSWER_S = 30.0
 
-#: ``struct ucred`` of unix(7): pid, uid, gid.
-_UCRED = struct.Struct("iII")
-
 
 class Protocol(H11Protocol):
     """uvicorn's protocol, with what it leaves open.
 
-    The client of a Unix socket is ``("uid 1000 pid 4711", 0)`` instead of nobody. A connection that owes a
-    request, or does not take its answer, is closed in time: uvicorn itself waits for both without end.
+    Requests find their ``callers.Connection`` in ``scope["state"]``. A connection that owes a request, or does not
+    take its answer, is closed in time: uvicorn itself waits for both without end.
     """
 
     _owed: asyncio.TimerHandle | None = None
@@ -31,10 +27,10 @@ class Protocol(H11Protocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin a connection."""
         super().connection_made(transport)
-        made = transport.get_extra_info("socket")
-        if made is not None and made.family == socket.AF_UNIX:
-            pid, uid, _ = _UCRED.unpack(made.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size))
-            self.client = (f"uid {uid} pid {pid}", 0)
+        if processes := self.app_state.get("processes"):
+            peer, here = (transport.get_extra_info(name)[:2] for name in ("peername", "sockname"))
+            connection = Connection(transport.get_extra_info("socket"), peer, here, processes)
+            self.app_state = {**self.app_state, "connection": connection}
         self._watch()
 
     def data_received(self, data: bytes) -> None:

@@ -48,8 +48,10 @@ class Hello(Message, frozen=True, tag="hello", gc=False):
 class Rerank(Message, frozen=True, tag="rerank"):
     """Score every document against the query; answered by one ``Scores`` or one ``Refusal`` with the same id.
 
-    ``deadline_ms`` is relative (clocks differ): the broker stamps it on arrival. ``caller`` names who is
-    behind a peer that speaks for many (the HTTP front) and counts only from the broker's own user.
+    ``deadline_ms`` is relative (clocks differ): the broker stamps it on arrival. ``caller`` names who is charged
+    when a peer speaks for many (the HTTP front): ``uid:pid`` for a process, as the broker names its own peers.
+    ``stream`` tells apart the connections of one caller, which take turns within its share. Both count only
+    from the broker's own user.
 
     A document longer than the model reads at once is read in windows: at most ``max_windows`` of them, which begin
     ``window_stride`` tokens apart. Null: the service's defaults. 1: only the beginning is read.
@@ -61,6 +63,7 @@ class Rerank(Message, frozen=True, tag="rerank"):
     deadline_ms: Annotated[int, Meta(ge=1)] | None = None
     priority: RequestClass = "interactive"
     caller: Annotated[str, Meta(max_length=128)] | None = None
+    stream: Annotated[str, Meta(max_length=128)] | None = None
     max_windows: Annotated[int, Meta(ge=1)] | None = None
     window_stride: Annotated[int, Meta(ge=1, le=1 << 20)] | None = None
 

@@ -65,7 +65,7 @@ class Harness:
         max_windows: int | None = None,
     ) -> None:
         priority: RequestClass = "bulk" if bulk else "interactive"
-        message = Rerank(request_id, query, list(documents), deadline_ms, priority, caller, max_windows)
+        message = Rerank(request_id, query, list(documents), deadline_ms, priority, caller, max_windows=max_windows)
         who = Peer(peer, peer.decode(), trusted=True)
         self.take(self.broker.client_message(who, message, self.now))
 

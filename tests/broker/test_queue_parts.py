@@ -1,6 +1,6 @@
 """The queue's parts, each by its law, over whatever hypothesis thinks of."""
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from openvino_reranker.broker.admission import Admission
 from openvino_reranker.broker.batch_budget import BatchBudget
@@ -14,9 +14,11 @@ from openvino_reranker.protocol.messages import Bucket
 lengths = st.lists(st.integers(4, 512), min_size=1, max_size=40)
 
 
-def make_request(lengths: list[int], caller: str = "a", name: bytes = b"1", same: bool = False) -> Request:
+def make_request(
+    lengths: list[int], caller: str = "a", name: bytes = b"1", same: bool = False, stream: str = ""
+) -> Request:
     documents = [b"same" if same else b"%d" % place for place in range(len(lengths))]
-    return Request(b"peer", name, caller, False, name, documents, lengths, ONE_WINDOW, 0.0, 30.0, 1)
+    return Request(b"peer", name, caller, False, name, documents, lengths, ONE_WINDOW, 0.0, 30.0, 1, stream)
 
 
 @given(lengths, st.integers(1, 600))
@@ -52,6 +54,7 @@ def test_turns_give_every_pair_once_and_end_empty(requests: list[list[int]], wan
     assert turns.callers == 0
 
 
+@settings(deadline=None)  # it is long, and the clock is not its subject
 @given(st.lists(st.lists(st.integers(4, 512), min_size=1, max_size=9), min_size=2, max_size=6), st.integers(100, 3000))
 def test_callers_with_enough_to_do_get_the_same_share(sizes: list[list[int]], wanted: int) -> None:
     turns = FairQueue()
@@ -134,15 +137,20 @@ def test_waiting_forgets_nothing_and_keeps_nothing(requests: list[list[int]], sa
     assert not waiting._identical
 
 
-@given(st.lists(st.tuples(st.sampled_from("abc"), st.integers(1, 9), st.integers(1, 900)), max_size=60))
-def test_admission_never_goes_over_a_bound_and_returns_to_zero(asked: list[tuple[str, int, int]]) -> None:
+@given(
+    st.lists(
+        st.tuples(st.sampled_from("abc"), st.sampled_from(["", "x", "y"]), st.integers(1, 9), st.integers(1, 900)),
+        max_size=60,
+    )
+)
+def test_admission_never_goes_over_a_bound_and_returns_to_zero(asked: list[tuple[str, str, int, int]]) -> None:
     limits = Limits(queued_pairs=30, caller_pairs=12, queued_bytes=4000, caller_bytes=2000)
     admission = Admission(limits)
-    inside: list[tuple[str, int, int]] = []
-    for place, (caller, pairs, size) in enumerate(asked):
-        if admission.refusal(caller, pairs, size, 1000) is None:
-            admission.enter(caller, pairs, size)
-            inside.append((caller, pairs, size))
+    inside: list[tuple[str, str, int, int]] = []
+    for place, (caller, stream, pairs, size) in enumerate(asked):
+        if admission.refusal(caller, stream, pairs, size, 1000) is None:
+            admission.enter(caller, stream, pairs, size)
+            inside.append((caller, stream, pairs, size))
         assert admission.pairs <= limits.queued_pairs
         assert admission.bytes <= limits.queued_bytes
         if place % 3 == 2 and inside:
@@ -150,8 +158,19 @@ def test_admission_never_goes_over_a_bound_and_returns_to_zero(asked: list[tuple
     for each in inside:
         admission.leave(*each)
     assert (admission.pairs, admission.bytes) == (0, 0)
-    assert not admission._caller_pairs
-    assert not admission._caller_bytes
+    for counter in (admission._caller_pairs, admission._caller_bytes, admission._stream_pairs, admission._stream_bytes):
+        assert not counter
+
+
+def test_one_stream_of_a_caller_cannot_keep_the_others_out() -> None:
+    admission = Admission(Limits(caller_pairs=100))
+    taken = 0
+    while admission.refusal("a", "greedy", 1, 1, 1000) is None:
+        admission.enter("a", "greedy", 1, 1)
+        taken += 1
+    assert taken == 50
+    assert admission.refusal("a", "other", 20, 1, 1000) is None
+    assert admission.refusal("b", "", 100, 1, 1000) is None  # a caller without streams has all of its bound
 
 
 def test_a_row_costs_its_bucket_and_a_batch_aims_at_its_time() -> None:
@@ -174,3 +193,69 @@ def test_a_pairs_length_is_estimated_from_what_was_seen() -> None:
     assert pace.length(1 << 20) == 512
     assert pace.wait_ms(0) == 1000
     assert pace.wait_ms(1_600_000) > 15_000
+
+
+def take_all(turns: FairQueue) -> list[bytes]:
+    """Return whose pairs are started, in order, one pair a batch."""
+    started: list[bytes] = []
+    while turns:
+        started += [request.id for request, _ in turns.take(BatchBudget(1, 1), None, float)]
+    return started
+
+
+def test_streams_of_a_caller_take_turns_by_what_they_ask_for() -> None:
+    turns = FairQueue()
+    for number in range(3):
+        turns.add(make_request([100] * 2, name=b"many %d" % number, stream="many"))
+    turns.add(make_request([100], name=b"few 0", stream="few"))
+    turns.add(make_request([100], name=b"few 1", stream="few"))
+    assert [name.decode() for name in dict.fromkeys(take_all(turns))] == [
+        "many 0",
+        "few 0",
+        "few 1",
+        "many 1",
+        "many 2",
+    ]
+
+
+def test_a_stream_that_asks_again_and_again_waits_for_the_other() -> None:
+    turns = FairQueue()
+    turns.add(make_request([100] * 10, name=b"large", stream="other"))
+    turns.add(make_request([100], name=b"first", stream="other"))
+    served = []
+    for number in range(40):
+        turns.add(make_request([100], name=b"%d" % number, stream="again"))
+        served += [request.id for request, _ in turns.take(BatchBudget(1, 1), None, float)]
+    assert served.index(b"first") <= 22
+    assert len(turns._callers["a"].stream_ends) <= 18
+
+
+@given(st.lists(st.tuples(st.sampled_from("xyz"), st.integers(0, 3)), min_size=1, max_size=40))
+def test_one_stream_goes_first_come_first_served(events: list[tuple[str, int]]) -> None:
+    turns = FairQueue()
+    for number, (stream, removed) in enumerate(events):
+        turns.add(make_request([50], name=b"%d" % number, stream=stream))
+        if removed == 0:
+            list(turns.take(BatchBudget(1, 1), None, float))
+    order = [int(name) for name in take_all(turns)]
+    for stream in "xyz":
+        mine = [number for number in order if events[number][0] == stream]
+        assert mine == sorted(mine)
+
+
+@settings(deadline=None)
+@given(st.integers(20, 40), st.integers(60, 200), st.integers(0, 2))
+def test_a_caller_that_asks_again_after_each_answer_gets_its_share(pairs: int, length: int, missed: int) -> None:
+    turns = FairQueue()
+    turns.add(make_request([length] * (200_000 // length), "flood", b"flood"))
+    got: dict[str, int] = dict.fromkeys(("flood", "asks"), 0)
+    away = 0
+    for number in range(300):
+        if "asks" not in turns._callers:
+            away += 1
+            if away > missed:
+                turns.add(make_request([length] * pairs, "asks", b"%d" % number))
+                away = 0
+        for request, index in turns.take(BatchBudget(512, 512), None, float):
+            got[request.caller] += request.lengths[index]
+    assert 0.4 <= got["asks"] / sum(got.values()) <= 0.6

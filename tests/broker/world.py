@@ -13,7 +13,7 @@ from itertools import count
 
 from openvino_reranker.broker.actions import Action, ToClient, ToWorker
 from openvino_reranker.broker.core import Broker
-from openvino_reranker.broker.fair_queue import ADVANCE, QUANTUM
+from openvino_reranker.broker.fair_queue import ADVANCE, CATCH_UP, QUANTUM
 from openvino_reranker.broker.pair_queue import BULK_EVERY
 from openvino_reranker.broker.request_lifecycle import Peer
 from openvino_reranker.broker.score_cache import ENTRY_BYTES
@@ -389,11 +389,11 @@ class World:
 def starvation_bound(*, bulk: bool) -> int:
     """Return in how many batches in a row a caller with waiting pairs can go unserved.
 
-    Five callers: each takes at most a quantum, an advance and a pair per turn, in batches of at least 256 tokens. Pairs
-    that run alone (at most as many as two batches hold) go before all turns. Bulk has one batch in
-    ``BULK_EVERY`` to itself.
+    Five callers: each takes at most a quantum, an advance, what it missed while it was away, and a pair per turn, in
+    batches of at least 256 tokens. Pairs that run alone (at most as many as two batches hold) go before all turns.
+    Bulk has one batch in ``BULK_EVERY`` to itself.
     """
-    turns = 5 * (QUANTUM + ADVANCE + 512) // 256 + 1
+    turns = 5 * (QUANTUM + ADVANCE + CATCH_UP + 512) // 256 + 1
     alone = 2 * LIMITS.queued_pairs
     return alone + turns * (BULK_EVERY if bulk else 2)
 

@@ -22,12 +22,13 @@ from openvino_reranker.protocol.messages import (
 
 
 class TinyWorker:
-    """Serves until stopped; ``seconds_per_batch`` is how long its device takes."""
+    """Serves until stopped; ``seconds_per_batch`` and ``seconds_per_token`` are how long its device takes."""
 
-    def __init__(self, workers_socket: Path, seconds_per_batch: float = 0.0) -> None:
+    def __init__(self, workers_socket: Path, seconds_per_batch: float = 0.0, seconds_per_token: float = 0.0) -> None:
         self.batches = 0
         self._address = f"ipc://{workers_socket}"
         self._seconds = seconds_per_batch
+        self._seconds_per_token = seconds_per_token
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run)
         self._thread.start()
@@ -61,25 +62,27 @@ class TinyWorker:
             case WhoAreYou():
                 self._say_hello()
             case Batch(batch=number, pairs=pairs):
-                self._compute()
-                self.batches += 1
                 lengths = [len(document) for _, document in pairs]
+                tokens = [3 + length // 4 for length in lengths]
+                seconds = self._seconds + self._seconds_per_token * sum(tokens)
+                self._compute(seconds)
+                self.batches += 1
                 self._send(
                     BatchResult(
                         batch=number,
                         logits=[float(length) for length in lengths],
-                        tokens=lengths,
+                        tokens=tokens,
                         truncated=[],
                         errors=[],
-                        padded_tokens=sum(lengths),
+                        padded_tokens=sum(tokens),
                         runs=1,
-                        inference_ms=self._seconds * 1000,
+                        inference_ms=seconds * 1000,
                     )
                 )
                 self._send(Pull())
 
-    def _compute(self) -> None:
-        until = time.monotonic() + self._seconds
+    def _compute(self, seconds: float) -> None:
+        until = time.monotonic() + seconds
         while time.monotonic() < until and not self._stopping.is_set():
             self._send(Progress(1.0))
             time.sleep(0.02)
