@@ -14,19 +14,25 @@ from ..protocol.errors import (
 )
 from .aio import AsyncReranker
 from .fallback import FallbackResult, KeptOrReranked, rerank_or_keep_order
+from .over_http import AsyncHttpReranker, HttpReranker
+from .rag import RagSettingError, RagSettings
 from .ranking import Hit, Ranking, Span
 from .sync import Reranker
 
 __all__ = [
+    "AsyncHttpReranker",
     "AsyncReranker",
     "DeadlineExceeded",
     "Failed",
     "FallbackResult",
     "Hit",
+    "HttpReranker",
     "InvalidArgument",
     "InvalidRequest",
     "KeptOrReranked",
     "Overloaded",
+    "RagSettingError",
+    "RagSettings",
     "Ranking",
     "RerankError",
     "Reranker",

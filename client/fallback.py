@@ -1,16 +1,14 @@
 """The call a RAG program makes: better order if the service is there, the vector order if not."""
 
-import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Generic, TypeVar
 
 from ..protocol.errors import InvalidArgument, RerankError
-from ..protocol.socket_paths import find_requests_socket
 from .encoding import Document, check_documents
+from .endpoint import Ranks, reranker_at
 from .ranking import Ranking
-from .sync import GRACE_S, Reranker, check_top_k
+from .sync import GRACE_S, check_top_k
 
 #: How much of the time is kept for the service's own answer that the rest of it was not enough.
 _GRACE_SHARE = 0.1
@@ -39,19 +37,13 @@ class FallbackResult(Generic[D]):
 KeptOrReranked = FallbackResult
 
 
-@functools.cache
-def _reranker_at(socket: Path) -> Reranker:
-    """Return the process's reranker for ``socket``, kept so that its connection is."""
-    return Reranker(socket)
-
-
 def rerank_or_keep_order(
     query: str,
     documents: Sequence[D],
     top_k: int | None = None,
     timeout: float = 3.0,
     *,
-    reranker: Reranker | None = None,
+    reranker: Ranks | None = None,
 ) -> FallbackResult[D]:
     """Rerank if the service can, keep the given order if it cannot. Service trouble never raises.
 
@@ -60,7 +52,8 @@ def rerank_or_keep_order(
         documents: In the vector store's order, best first; nothing is written back to the store.
         top_k: How many to keep; None or 0 for all.
         timeout: Seconds after which the given order is kept, at most.
-        reranker: The one to use; the process's own on the default socket if not given.
+        reranker: The one to use, a ``Reranker`` or an ``HttpReranker``; the process's own on the default socket if
+            not given.
 
     Raises:
         InvalidArgument: The call is wrong whatever its texts are: a negative ``top_k``, a bare string for the
@@ -72,7 +65,7 @@ def rerank_or_keep_order(
         return FallbackResult([], [], None, None)
     grace = min(GRACE_S, timeout * _GRACE_SHARE)
     try:
-        asked = reranker or _reranker_at(find_requests_socket())
+        asked = reranker or reranker_at(None)
         ranking = asked.rerank(query, documents, top_k, timeout - grace, grace=grace)
     except InvalidArgument:
         raise

@@ -1,0 +1,74 @@
+"""Where the service is asked: its HTTP port or its socket, by one name."""
+
+import functools
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol
+
+from ..protocol.socket_paths import find_requests_socket
+from .aio import AsyncReranker
+from .encoding import Document
+from .over_http import AsyncHttpReranker, HttpReranker
+from .ranking import Ranking
+from .sync import Reranker
+
+
+class Ranks(Protocol):
+    """What ``Reranker`` and ``HttpReranker`` have in common."""
+
+    def rerank(
+        self,
+        query: str,
+        documents: Sequence[Document],
+        top_k: int | None = None,
+        timeout: float = 30.0,
+        *,
+        grace: float = ...,
+    ) -> Ranking:
+        """Return the documents in order of relevance."""
+        ...
+
+
+def check_endpoint(endpoint: str | None) -> None:
+    """Check that ``endpoint`` names a place to ask.
+
+    Raises:
+        ValueError: Neither a URL nor an absolute path nor nothing.
+    """
+    if endpoint and not endpoint.startswith("/"):
+        try:
+            HttpReranker(endpoint)
+        except ValueError:
+            raise ValueError("an http URL, the path of a requests.sock, or empty for the usual socket") from None
+
+
+def reranker_at(endpoint: str | None) -> Reranker | HttpReranker:
+    """Return the process's reranker for an endpoint.
+
+    Args:
+        endpoint: A URL, the absolute path of a socket, or nothing for the socket that a client finds by itself.
+
+    Raises:
+        ValueError: It is none of these.
+    """
+    if not endpoint or endpoint.startswith("/"):
+        return _over_socket(Path(endpoint) if endpoint else find_requests_socket())
+    return _over_http(endpoint)
+
+
+def async_reranker_at(endpoint: str | None) -> AsyncReranker | AsyncHttpReranker:
+    """Return an async reranker for an endpoint, as ``reranker_at``; those for sockets share one connection."""
+    if not endpoint or endpoint.startswith("/"):
+        return AsyncReranker(Path(endpoint) if endpoint else find_requests_socket())
+    return AsyncHttpReranker(endpoint)
+
+
+@functools.cache
+def _over_socket(socket: Path) -> Reranker:
+    """Return the process's reranker for ``socket``, kept so that its connection is."""
+    return Reranker(socket)
+
+
+@functools.cache
+def _over_http(url: str) -> HttpReranker:
+    return HttpReranker(url)
