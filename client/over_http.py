@@ -16,7 +16,7 @@ from ..protocol.errors import DeadlineExceeded, Failed, InvalidRequest, RerankEr
 from ..protocol.messages import RequestClass, Timings
 from .encoding import Document, encode_documents, encode_query
 from .ranking import Hit, Ranking, Span
-from .sync import GRACE_S, check_top_k, deadline_ms
+from .sync import GRACE_S, check_priority, check_top_k, deadline_ms
 
 #: More than any answer has; what is longer does not come from the service, bytes.
 _LONGEST_ANSWER = 16 * 1024 * 1024
@@ -92,6 +92,7 @@ class HttpReranker:
         top_k: int | None = None,
         timeout: float = 30.0,
         *,
+        priority: RequestClass | None = None,
         grace: float = GRACE_S,
     ) -> Ranking:
         """Return the documents in order of relevance; arguments and errors as in ``Reranker.rerank``.
@@ -99,7 +100,7 @@ class HttpReranker:
         The service is not told the time: ``timeout`` and ``grace`` together bound the call, and hanging up drops
         the pairs that have not started. ``Ranking.precision`` is empty where the front does not name it.
         """
-        body = _encode(query, documents, top_k, self.priority)
+        body = _encode(query, documents, top_k, check_priority(priority or self.priority))
         deadline = time.monotonic() + deadline_ms(timeout) / 1000 + grace
         return _decode(self._post(body, deadline), len(documents))
 
@@ -148,10 +149,16 @@ class AsyncHttpReranker:
         self._reranker = HttpReranker(url, priority=priority)
 
     async def rerank(
-        self, query: str, documents: Sequence[Document], top_k: int | None = None, timeout: float = 30.0
+        self,
+        query: str,
+        documents: Sequence[Document],
+        top_k: int | None = None,
+        timeout: float = 30.0,
+        *,
+        priority: RequestClass | None = None,
     ) -> Ranking:
         """Return the documents in order of relevance; arguments and errors as in ``Reranker.rerank``."""
-        return await asyncio.to_thread(self._reranker.rerank, query, documents, top_k, timeout)
+        return await asyncio.to_thread(self._reranker.rerank, query, documents, top_k, timeout, priority=priority)
 
     async def close(self) -> None:
         """Do nothing, as ``HttpReranker.close``."""
@@ -166,16 +173,15 @@ def _encode(query: str, documents: Sequence[Document], top_k: int | None, priori
     asked = encode_query(query).decode()
     texts, ids = encode_documents(documents)
     check_top_k(top_k)
-    body: dict[str, object] = {
+    body = {
         "query": asked,
         "documents": [
             {"text": text.decode()} if name is None else {"text": text.decode(), "id": name}
             for text, name in zip(texts, ids, strict=True)
         ],
         "top_k": top_k,
+        "priority": priority,
     }
-    if priority != "interactive":
-        body["priority"] = priority
     return msgspec.json.encode(body)
 
 

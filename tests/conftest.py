@@ -15,7 +15,6 @@ from openvino_reranker.tests.processes import ROOT, RuntimeFolder, Service
 hypothesis.settings.register_profile("no deadline", deadline=None)
 hypothesis.settings.load_profile("no deadline")
 
-
 #: Where models are kept between runs.
 MODELS = Path(os.environ.get("OPENVINO_RERANKER_TEST_CACHE") or ROOT / ".cache" / "models")
 

@@ -120,6 +120,8 @@ def test_a_wrong_request_is_refused_before_anything_is_sent() -> None:
             reranker.rerank(query, documents, top_k)
     with pytest.raises(InvalidRequest, match="timeout"):
         reranker.rerank("q", ["a"], timeout=0)
+    with pytest.raises(InvalidRequest, match="priority"):
+        reranker.rerank("q", ["a"], priority="urgent")  # type: ignore[arg-type]  # pyright: ignore
 
 
 def test_a_refusal_of_the_service_is_the_error_it_names(service: Service) -> None:

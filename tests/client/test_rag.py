@@ -72,7 +72,10 @@ def test_it_reranks_by_http_by_a_named_socket_and_by_the_usual_one(
 ) -> None:
     monkeypatch.setenv("OPENVINO_RERANKER_RUNTIME_DIR", str(service.runtime))
     url = {"http": service.url, "socket": str(service.socket), "found": ""}[way]
-    kept = read(ENABLED="1", URL=url, TOP_K="2", TIMEOUT_MS="60000").rerank(QUESTION, CANDIDATES)
+    try:
+        kept = read(ENABLED="1", URL=url, TOP_K="2", TIMEOUT_MS="60000").rerank(QUESTION, CANDIDATES)
+    finally:
+        reranker_at(url).close()  # other tests count the service's clients
     assert kept.rerank_error is None
     assert [document["id"] for document in kept.documents] == ["people", "paris"]
     assert kept.order == [2, 1]
