@@ -66,7 +66,15 @@ class Quality:
 
 
 class WrongLines(ValueError):
-    """Lines that cannot be used; the message names each, and what is wrong with it."""
+    """A collection that cannot be used.
+
+    Attributes:
+        lines: What is wrong, each with the number of its line.
+    """
+
+    def __init__(self, lines: list[str]) -> None:
+        super().__init__("\n".join(lines))
+        self.lines = lines
 
 
 def read_judged(lines: Iterable[bytes]) -> list[JudgedQuery]:
@@ -92,9 +100,9 @@ def read_judged(lines: Iterable[bytes]) -> list[JudgedQuery]:
         first_seen[query.qid] = number
         queries.append(query)
     if wrong:
-        raise WrongLines("\n".join(wrong))
+        raise WrongLines(wrong)
     if not queries:
-        raise WrongLines("no line holds a query")
+        raise WrongLines(["no line holds a query"])
     return queries
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from .. import __version__
 from ..daemon.logs import start_logging
-from . import bench, components, doctor, pull, rerank, smoke, status
+from . import bench, components, doctor, evaluate, pull, rerank, smoke, status
 from .install import units
 from .settings import SettingError, Settings, add_settings, read_settings
 
@@ -29,6 +29,7 @@ _COMMANDS = {
     "smoke": "check that a running service ranks rightly",
     "status": "show what the service is doing",
     "bench": "load a running service and show what it did",
+    "evaluate": "measure the order that a running service gives a judged collection",
     "doctor": "look at everything a bug report needs; --npu tries the NPU out",
     "install-units": "write systemd units for this environment",
     "uninstall-units": "remove the systemd units that install-units wrote",
@@ -47,7 +48,7 @@ def make_parser() -> argparse.ArgumentParser:
             name,
             help=summary,
             description=summary[0].upper() + summary[1:] + ".",
-            epilog={"rerank": rerank.EXAMPLES, "bench": bench.EXAMPLES}.get(name),
+            epilog={"rerank": rerank.EXAMPLES, "bench": bench.EXAMPLES, "evaluate": evaluate.EXAMPLES}.get(name),
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
         match name:
@@ -61,6 +62,8 @@ def make_parser() -> argparse.ArgumentParser:
                 pull.add_arguments(command)
             case "bench":
                 bench.add_arguments(command)
+            case "evaluate":
+                evaluate.add_arguments(command)
             case "doctor":
                 doctor.add_arguments(command)
             case "http":
@@ -119,6 +122,8 @@ def _run(arguments: argparse.Namespace, settings: Settings) -> int:
             # multiprocessing starts its processes with -c, which would import from the working folder.
             os.environ["PYTHONSAFEPATH"] = "1"
             return bench.run(arguments, settings)
+        case "evaluate":
+            return evaluate.run(arguments, settings)
         case "doctor":
             return doctor.run(arguments, settings)
     start_logging(arguments.command, verbose=getattr(arguments, "verbose", False))
