@@ -188,6 +188,8 @@ class _Front:
                 body.top_k,
                 self._timeout_s,
                 priority=body.priority,
+                max_windows=body.max_windows,
+                window_stride=body.window_stride,
                 caller=charge.caller,
                 stream=charge.stream,
                 wire_id=request_id.encode(),  # one id in the logs of front and broker

@@ -23,23 +23,27 @@ def rerank_answer(ranking: Ranking, body: RerankBody, request_id: str, total_ms:
         result["relevance_score"] = hit.relevance_score
         result["score"] = hit.score
         result["truncated"] = hit.truncated
+        result["windows"] = hit.windows
+        result["window"] = {"start": hit.window.start, "end": hit.window.end}
         if body.return_documents:
             result["document"] = {"text": body.texts[hit.index].decode()}
         results.append(result)
     cut = sum(hit.truncated for hit in ranking.hits)
-    warnings = [f"{cut} of the returned documents were cut to the model's length"] if cut else []
+    warnings = [f"{cut} of the returned documents were not read to their end"] if cut else []
     return {
         "ok": True,
         "id": request_id,
         "object": "rerank",
         "model": ranking.model,
         "device": ranking.device,
+        "precision": ranking.precision,
         "npu_busy_delta_us": ranking.npu_busy_delta_us,
         "timings_ms": {
             "queue": ranking.timings_ms.queue,
             "inference": ranking.timings_ms.inference,
             "total": round(total_ms, 3),
         },
+        "cached": ranking.cached,
         "results": results,
         "usage": {"prompt_tokens": ranking.tokens, "total_tokens": ranking.tokens},
         "meta": {

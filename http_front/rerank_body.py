@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from ..client.encoding import encode_documents, encode_query
+from ..client.sync import MAX_STRIDE
 from ..protocol.errors import InvalidRequest
 from ..protocol.limits import Limits
 from ..protocol.messages import REQUEST_CLASSES, RequestClass
@@ -22,6 +23,8 @@ class RerankBody:
     top_k: int | None
     return_documents: bool
     priority: RequestClass | None
+    max_windows: int | None
+    window_stride: int | None
 
 
 def read_rerank_body(raw: bytes, limits: Limits) -> RerankBody:
@@ -39,7 +42,16 @@ def read_rerank_body(raw: bytes, limits: Limits) -> RerankBody:
             raise InvalidRequest(f"'{key}' is missing")
     query = encode_query(body["query"], limits)
     texts, ids = encode_documents(body["documents"], limits)
-    return RerankBody(query, texts, ids, _top_k(body), _flag(body, "return_documents"), _priority(body))
+    return RerankBody(
+        query,
+        texts,
+        ids,
+        _top_k(body),
+        _flag(body, "return_documents"),
+        _priority(body),
+        _within(body, "max_windows", limits.windows),
+        _within(body, "window_stride", MAX_STRIDE),
+    )
 
 
 def _read_json(raw: bytes) -> Any:
@@ -92,6 +104,18 @@ def _priority(body: dict[str, Any]) -> RequestClass | None:
         if value == choice:
             return choice
     raise InvalidRequest(f"priority must be {' or '.join(map(repr, REQUEST_CLASSES))}")
+
+
+def _within(body: dict[str, Any], name: str, most: int) -> int | None:
+    """Return a whole number from 1 to ``most``, or None where it is not given."""
+    value = body.get(name)
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise InvalidRequest(f"{name} must be a whole number")
+    if not 1 <= value <= most:
+        raise InvalidRequest(f"{name} is {value}; it must be 1 to {most}")
+    return value
 
 
 def _flag(body: dict[str, Any], name: str) -> bool:

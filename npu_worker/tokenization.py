@@ -74,12 +74,12 @@ class PairTokenizer:
         """Encode the pairs of one query.
 
         A passage longer than the model reads at once is cut, or where its plan says so, read in windows: its row is
-        the first window, and names them all.
+        the first window, and names them all. One window alone ends where the library's own truncation would.
 
         Args:
             query: The query; never cut.
             passages: The passages.
-            plans: How to read each of them when it is long; none: cut them.
+            plans: How to read each of them when it is long; none: cut them, and do not say where.
 
         Raises:
             QueryTooLong: The query has more than ``max_query_tokens`` tokens.
@@ -91,7 +91,7 @@ class PairTokenizer:
         for place, encoding in enumerate(encodings):
             if len(encoding) <= room:
                 rows.append(self._row(asked, encoding, truncated=False))
-            elif plans and plans[place].max_windows > 1:
+            elif plans:
                 rows.append(self._first_window(asked, passages[place], room, plans[place]))
             else:
                 encoding.truncate(room)
@@ -106,7 +106,9 @@ class PairTokenizer:
         (encoding,) = self._encode_passages([passage], room * plan.max_windows, self._encode_with_offsets)
         words = encoding.word_ids
         word_starts = [place == 0 or words[place - 1] != word for place, word in enumerate(words)]
-        spans = window_spans(word_starts, room, plan.stride, plan.max_windows)
+        spans = [(0, room)]
+        if plan.max_windows > 1:
+            spans = window_spans(word_starts, room, plan.stride, plan.max_windows)
         characters = encoding.offsets
         begins = [0, *(characters[first][0] for first, _ in spans[1:])]
         ends = [characters[last - 1][1] for _, last in spans]

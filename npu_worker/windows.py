@@ -30,17 +30,17 @@ def window_spans(word_starts: Sequence[bool], room: int, stride: int, max_window
         end = min(start + room, count)
         if end < count:
             # A word that fills half a window is cut anywhere; it is no word of any language.
-            end = _word_start_before(word_starts, end, start + room // 2)
+            end = _word_start(word_starts, end, range(start + room // 2 + 1, end + 1))
         spans.append((start, end))
         if end == count:
             break
-        start = _word_start_before(word_starts, min(start + stride, end), start)
+        start = _word_start(word_starts, min(start + stride, end), range(start + 1, end + 1))
     return spans
 
 
-def _word_start_before(word_starts: Sequence[bool], token: int, after: int) -> int:
-    """Return the last token, from ``token`` down to after ``after``, that begins a word; ``token`` if none does."""
-    for place in range(token, after, -1):
+def _word_start(word_starts: Sequence[bool], token: int, among: range) -> int:
+    """Return the token in ``among`` that begins a word: the last up to ``token``, else the first after it, else it."""
+    for place in (*range(token, among.start - 1, -1), *range(token + 1, among.stop)):
         if word_starts[place]:
             return place
     return token
