@@ -5,7 +5,6 @@ the umask leaves, and accept any descriptor as a listening socket; so the socket
 given to ZeroMQ as a descriptor (``ZMQ_USE_FD``).
 """
 
-import errno
 import os
 import socket
 import stat
@@ -13,12 +12,14 @@ from pathlib import Path
 
 import zmq
 
+from ..protocol.socket_paths import find_listener, path_problem
+
 #: Connections the kernel holds while the broker is busy or being restarted.
 BACKLOG = 1024
 
 
 class SocketTaken(Exception):
-    """Another process listens on the socket's path, or something that is no socket lies there."""
+    """The socket cannot be had: another process listens there, or its path or folder is unusable."""
 
 
 def make_folder(folder: Path) -> None:
@@ -45,15 +46,20 @@ def listen(path: Path, mode: int) -> socket.socket:
     meets it half made.
 
     Raises:
-        SocketTaken: Somebody listens there, or it is no socket.
-        OSError: The folder is not writable, or the path is too long.
+        SocketTaken: Somebody listens there, it is not a socket, or the path is too long.
+        OSError: The folder is not writable.
     """
+    if (problem := path_problem(path)) is not None:
+        raise SocketTaken(problem)
     if path.exists():
         if not stat.S_ISSOCK(path.stat().st_mode):
             raise SocketTaken(f"{path} exists and is not a socket; remove it")
-        if _answers(path):
-            raise SocketTaken(f"another broker is listening on {path}; stop it, or choose another runtime folder")
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+        if (pid := find_listener(path)) is not None:
+            raise SocketTaken(
+                f"another broker (pid {pid or 'unknown'}) is listening on {path}; "
+                "stop it, or choose another runtime folder"
+            )
+    temporary = path.with_name(f".{os.getpid()}")  # shorter than any of our names: the path may be just short enough
     temporary.unlink(missing_ok=True)
     listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
@@ -78,13 +84,3 @@ def adopt(router: "zmq.Socket[bytes]", listening: socket.socket, path: Path) -> 
     router.setsockopt(zmq.USE_FD, descriptor)
     router.bind(f"ipc://{path}")
     router.setsockopt(zmq.USE_FD, -1)  # or a later bind on this socket would use it again
-
-
-def _answers(path: Path) -> bool:
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-        probe.settimeout(1.0)
-        try:
-            probe.connect(str(path))
-        except OSError as error:
-            return error.errno not in (errno.ECONNREFUSED, errno.ENOENT)
-        return True

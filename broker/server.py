@@ -49,7 +49,8 @@ class BrokerServer:
         batch_ms: The device time a batch should take, ms.
         plan: How long documents are read when a request does not say.
         cache_bytes: Memory of the score cache; 0: none.
-        notifier: The line to the service manager, if there is one.
+        notifier: The service manager's socket, if there is one.
+        drain_s: How long it goes on answering what it had accepted once it was told to stop, s.
 
     Raises:
         SocketTaken: Another broker runs in the folder.
@@ -65,12 +66,14 @@ class BrokerServer:
         plan: WindowPlan = DEFAULT_PLAN,
         cache_bytes: int = DEFAULT_CACHE_BYTES,
         notifier: Notifier | None = None,
+        drain_s: float = DRAIN_S,
     ) -> None:
         listening = dict(listening or {})
         self._own_paths: list[Path] = []
         # Whoever made the socket keeps it while we restart: what we leave unread is asked of the next broker.
         self._outlived = "requests" in listening
         self._heartbeat = Heartbeat(notifier)
+        self._drain_s = drain_s
         self._uid = os.getuid()
         self._broker = Broker(
             secrets.token_hex(8),
@@ -83,9 +86,20 @@ class BrokerServer:
             cache_bytes=cache_bytes,
         )
         self._stop_at: float | None = None
+        opened: list[tuple[socket.socket, Path]] = []
+        try:
+            for name, path, mode in (
+                ("requests", folder / REQUESTS_SOCKET, 0o660),
+                ("workers", folder / WORKERS_SOCKET, 0o600),
+            ):
+                opened.append(self._listening(name, path, mode, listening))
+        except BaseException:  # one without the other is of no use, and a file nobody listens on only puzzles
+            for made, _ in opened:
+                made.close()
+            self._remove_own_sockets()
+            raise
         self._context = zmq.Context()
-        self._clients = Router(self._context, self._listening("requests", folder / REQUESTS_SOCKET, 0o660, listening))
-        self._workers = Router(self._context, self._listening("workers", folder / WORKERS_SOCKET, 0o600, listening))
+        self._clients, self._workers = (Router(self._context, each) for each in opened)
 
     def _listening(
         self, name: str, path: Path, mode: int, given: dict[str, socket.socket]
@@ -97,8 +111,12 @@ class BrokerServer:
         self._own_paths.append(path)
         return made, path
 
+    def _remove_own_sockets(self) -> None:
+        for path in self._own_paths:
+            path.unlink(missing_ok=True)
+
     def run(self) -> None:
-        """Serve until SIGTERM or SIGINT, then answer what is left, within ``DRAIN_S``; a second signal ends it."""
+        """Serve until SIGTERM or SIGINT, then answer what is left, within ``drain_s``; a second signal ends it."""
         logger.info("broker is listening on %s", self._clients.path)
         with StopSignal() as stop:
             try:
@@ -107,8 +125,7 @@ class BrokerServer:
             finally:
                 if not self._outlived:
                     self._carry_out(self._broker.abandon(time.monotonic()))
-                for path in self._own_paths:
-                    path.unlink(missing_ok=True)
+                self._remove_own_sockets()
                 self._clients.close()
                 self._workers.close()
                 self._context.term()
@@ -139,7 +156,7 @@ class BrokerServer:
     def _drain(self, stop: StopSignal, poller: zmq.Poller) -> None:
         stop.clear()
         if self._stop_at is None:
-            self._stop_at = time.monotonic() + DRAIN_S
+            self._stop_at = time.monotonic() + self._drain_s
             self._broker.drain()
             if self._outlived:
                 poller.unregister(self._clients.socket)  # a refusal would be an answer; the next broker has a better

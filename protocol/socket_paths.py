@@ -1,8 +1,10 @@
 """Where the sockets are, and whether this user may use them."""
 
+import errno
 import os
 import socket
 import stat
+import struct
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -49,17 +51,24 @@ def _exists(path: Path) -> bool:
     return True
 
 
+def path_problem(path: Path) -> str | None:
+    """Return why no socket can have this path, and what to do; None if one can."""
+    if len(os.fsencode(path)) <= MAX_SOCKET_PATH_BYTES:
+        return None
+    return (
+        f"the socket path {path} is longer than {MAX_SOCKET_PATH_BYTES} bytes; "
+        f"set {RUNTIME_DIR_VARIABLE} to a shorter folder"
+    )
+
+
 def check_socket(path: Path) -> None:
     """Check that ``path`` is a socket this user may connect to: ZeroMQ itself would retry for ever in silence.
 
     Raises:
         Unavailable: Nothing there, not a socket, forbidden, or the path is too long; says what to do.
     """
-    if len(os.fsencode(path)) > MAX_SOCKET_PATH_BYTES:
-        raise Unavailable(
-            f"the socket path {path} is longer than {MAX_SOCKET_PATH_BYTES} bytes; "
-            f"set {RUNTIME_DIR_VARIABLE} to a shorter folder"
-        )
+    if (problem := path_problem(path)) is not None:
+        raise Unavailable(problem)
     try:
         mode = path.stat().st_mode
         _check_folder(path.parent)
@@ -107,14 +116,30 @@ def check_listening(path: Path) -> None:
         Unavailable: The socket is a dead broker's, left behind.
     """
     try:
-        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-            probe.setblocking(False)
-            probe.connect(str(path))
-    except BlockingIOError:
-        return  # somebody listens, who has not yet accepted the connections of others
-    except ConnectionRefusedError:
-        raise Unavailable(
-            f"no rerank service: nobody listens on {path}; start it with 'openvino-reranker serve'"
-        ) from None
+        listener = find_listener(path)
     except OSError as error:
         raise Unavailable(f"cannot connect to {path}: {error}") from None
+    if listener is None:
+        raise Unavailable(f"no rerank service: nobody listens on {path}; start it with 'openvino-reranker serve'")
+
+
+def find_listener(path: Path) -> int | None:
+    """Return the pid of the process that made the listening socket at ``path``; does not wait.
+
+    None if nobody listens there, 0 if somebody does whom the kernel does not name.
+
+    Raises:
+        OSError: It cannot be told, for example because this user may not connect.
+    """
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.setblocking(False)
+        try:
+            probe.connect(str(path))
+        except BlockingIOError:
+            return 0  # its backlog is full
+        except OSError as error:
+            if error.errno in (errno.ECONNREFUSED, errno.ENOENT):
+                return None
+            raise
+        pid, _uid, _gid = struct.unpack("3i", probe.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+    return int(pid)

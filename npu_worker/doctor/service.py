@@ -3,10 +3,9 @@
 import fcntl
 import os
 import shutil
-import socket
 from pathlib import Path
 
-from ...protocol.socket_paths import REQUESTS_SOCKET, WORKERS_SOCKET
+from ...protocol.socket_paths import REQUESTS_SOCKET, WORKERS_SOCKET, find_listener
 from ..model.errors import ModelError
 from ..model.store import load
 from .findings import Finding, ok, problem, warning
@@ -57,7 +56,7 @@ def check_sockets(runtime_dir: Path) -> list[Finding]:
         path = runtime_dir / name
         if not path.exists():
             findings.append(ok("socket", f"{path} is not there: no service runs here"))
-        elif _answers(path):
+        elif _is_listened_on(path):
             findings.append(ok("socket", f"{path}: somebody listens"))
         else:
             findings.append(warning("socket", f"{path}: nobody listens", "start the service: it takes the path over"))
@@ -65,14 +64,11 @@ def check_sockets(runtime_dir: Path) -> list[Finding]:
     return findings + [ok("device lock", f"{lock} is held by pid {owner}") for lock, owner in owned if owner]
 
 
-def _answers(path: Path) -> bool:
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-        probe.settimeout(1.0)
-        try:
-            probe.connect(str(path))
-        except OSError:
-            return False
-        return True
+def _is_listened_on(path: Path) -> bool:
+    try:
+        return find_listener(path) is not None
+    except OSError:
+        return False
 
 
 def _owner(lock: Path) -> str | None:

@@ -4,7 +4,6 @@ Reads an ``Order`` from standard input, writes the compiled model into a file an
 output was at the start: the NPU's plugin, driver and compiler write their messages to standard output.
 """
 
-import ctypes
 import os
 import signal
 import sys
@@ -13,12 +12,11 @@ from pathlib import Path
 from typing import Any, cast
 
 import msgspec
+from openvino_reranker.daemon.parent_death import die_with_parent  # absolute: this file is run as a script
 
 # As in this package's __init__, which is not run here: ``import openvino`` reports to its maker where it can.
 cast("dict[str, Any]", sys.modules).setdefault("openvino_telemetry", None)
 import openvino as ov  # noqa: E402
-
-_PR_SET_PDEATHSIG = 1
 
 
 class Order(msgspec.Struct, frozen=True):
@@ -69,9 +67,7 @@ def main() -> None:
     answers = os.dup(sys.stdout.fileno())
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     order = msgspec.json.decode(sys.stdin.buffer.read(), type=Order)
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != order.parent:
-        sys.exit(1)  # it died before it could be noticed
+    die_with_parent(order.parent, signal.SIGKILL)
     outcome = compile_order(order)
     with open(answers, "wb") as answer:  # noqa: PTH123  (a descriptor)
         answer.write(msgspec.json.encode(outcome))

@@ -7,9 +7,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from openvino_reranker.broker.listener import SocketTaken, make_folder
+from openvino_reranker.broker.listener import SocketTaken, listen, make_folder
 from openvino_reranker.client import Reranker, Unavailable, rerank_or_keep_order
-from openvino_reranker.protocol.socket_paths import check_listening, check_socket
+from openvino_reranker.protocol.socket_paths import (
+    MAX_SOCKET_PATH_BYTES,
+    check_listening,
+    check_socket,
+    find_listener,
+)
 from openvino_reranker.tests.processes import clean_environment
 from openvino_reranker.tests.systemd.manager import unix_listener
 
@@ -60,12 +65,31 @@ def test_a_path_through_a_file_is_no_service(runtime: Path) -> None:
     assert kept.rerank_error.startswith("unavailable: no rerank service")
 
 
+@pytest.mark.parametrize("length", [MAX_SOCKET_PATH_BYTES, MAX_SOCKET_PATH_BYTES + 1])
+def test_a_path_is_as_long_as_the_kernel_allows_or_named(runtime: Path, length: int) -> None:
+    folder = runtime / ("x" * (length - len(f"{runtime}//requests.sock")))
+    folder.mkdir()
+    path = folder / "requests.sock"
+    if length > MAX_SOCKET_PATH_BYTES:
+        with pytest.raises(SocketTaken, match=f"{path} is longer than 107 bytes"):
+            listen(path, 0o600)
+        with pytest.raises(Unavailable, match=f"{path} is longer than 107 bytes"):
+            check_socket(path)
+        return
+    with listen(path, 0o600):
+        check_socket(path)
+        assert find_listener(path) == os.getpid()
+    assert os.listdir(folder) == ["requests.sock"]  # noqa: PTH208
+    assert find_listener(path) is None
+
+
 def test_a_full_backlog_is_somebody_who_listens(runtime: Path) -> None:
     path = runtime / "requests.sock"
     with unix_listener(path) as listening:
         listening.listen(0)
         for _ in range(5):
             check_listening(path)
+        assert find_listener(path) == 0  # whoever it is
 
 
 CLOSED_SESSION = """
