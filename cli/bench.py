@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -10,8 +11,8 @@ from ..bench.report import compare, compare_requests, rss_mb, summarise, table
 from ..bench.run import Group, Seen, run_load
 from ..bench.target import Caller, Target
 from ..protocol.errors import RerankError
-from .components import find_model
-from .settings import Settings
+from .model_choice import find_model
+from .settings import Settings, read_settings
 
 #: With ``--ceiling``: so many requests of each caller, then the engine alone, and so on.
 _ROUND = 4
@@ -41,8 +42,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 
-def run(arguments: argparse.Namespace, settings: Settings) -> int:
+def run(arguments: argparse.Namespace) -> int:
     """Run the load and print what it showed; 0 if every request was answered with scores."""
+    # multiprocessing starts its processes with -c, which would import from the working folder.
+    os.environ["PYTHONSAFEPATH"] = "1"
+    settings = read_settings(arguments)
     groups: list[Group] = arguments.mix or [Group(8, 20)]
     socket = None if arguments.url else arguments.socket or settings.requests_socket
     target = Target(arguments.url.rstrip("/") if arguments.url else None, socket)

@@ -4,21 +4,43 @@ import argparse
 import logging
 import socket
 from ipaddress import ip_address
-from pathlib import Path
 
 from ..daemon.activation import UNIX, UNIX_OR_TCP, WrongDescriptor, adopt_sockets, check_listening, only_one
+from ..daemon.logs import start_logging
 from ..daemon.notify import Notifier
-from ..npu_worker.npu.plugin_options import read_options
-from ..npu_worker.npu.settings import NpuSettings
 from ..protocol.messages import WindowPlan
 from .addresses import names_of
-from .settings import Settings
+from .model_choice import find_model, npu_settings
+from .settings import Settings, read_settings
 
 logger = logging.getLogger("openvino_reranker")
 
 
-def run_broker(settings: Settings) -> int:
-    """Run the broker until told to stop."""
+def add_log_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare ``--verbose``."""
+    parser.add_argument("--verbose", action="store_true", help="log every request and batch")
+
+
+def add_http_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments of ``http`` that are not settings."""
+    parser.add_argument("--fd", type=int, metavar="N", help="serve this listening socket, inherited from the caller")
+    add_log_arguments(parser)
+
+
+def start(arguments: argparse.Namespace) -> Settings:
+    """Return the settings in force, with the log of this component started.
+
+    Raises:
+        SettingError: A setting has a value it cannot have.
+    """
+    settings = read_settings(arguments)
+    start_logging(arguments.command, verbose=arguments.verbose)
+    return settings
+
+
+def run_broker(arguments: argparse.Namespace) -> int:
+    """Run the broker until told to stop; 1 if it cannot listen."""
+    settings = start(arguments)
     from ..broker.listener import SocketTaken
     from ..broker.server import BrokerServer
 
@@ -33,15 +55,19 @@ def run_broker(settings: Settings) -> int:
             cache_bytes=settings.score_cache_mb << 20,
             notifier=notifier,
         )
-    except (WrongDescriptor, SocketTaken, OSError) as error:
+    except (WrongDescriptor, SocketTaken) as error:
         logger.error("%s", error)
+        return 1
+    except OSError as error:
+        logger.error("cannot listen in %s: %s", settings.runtime_dir, error.strerror or error)
         return 1
     server.run()
     return 0
 
 
-def run_worker(settings: Settings) -> int:
+def run_worker(arguments: argparse.Namespace) -> int:
     """Run the worker until told to stop; the exit status says whether starting again can help."""
+    settings = start(arguments)
     from ..npu_worker.errors import WorkerError
     from ..npu_worker.worker import run_worker as work
 
@@ -58,61 +84,15 @@ def run_worker(settings: Settings) -> int:
     except WorkerError as error:
         logger.error("%s", error)
         return error.status
+    except Exception:
+        logger.exception("the worker failed in a way nobody foresaw; please report this")
+        return WorkerError.status
     return 0
 
 
-def npu_settings(settings: Settings) -> NpuSettings:
-    """Return the settings as the worker takes them for the NPU."""
-    return NpuSettings(
-        cache=settings.cache / "compiled",
-        buckets=settings.npu_buckets,
-        requests=settings.npu_requests,
-        hint=settings.npu_hint,
-        turbo=settings.npu_turbo == "yes",
-        tiles=settings.npu_tiles,
-        options=read_options(",".join(settings.npu_options)),
-        proof_batches=settings.npu_proof_batches,
-        compile_limit_s=settings.npu_compile_timeout,
-    )
-
-
-def find_model(settings: Settings) -> Path:
-    """Return the folder of the ready model that the settings name.
-
-    Raises:
-        ModelUnusable: There is none; says how to get it.
-    """
-    from ..npu_worker.errors import ModelUnusable
-    from ..npu_worker.model.errors import ModelError
-    from ..npu_worker.model.store import find_default, find_ready
-
-    if settings.model_dir is not None:
-        return settings.model_dir
-    try:
-        if settings.model is not None:
-            found = find_ready(settings.cache, settings.model, settings.precision)
-        else:
-            found = find_default(settings.cache, settings.precision)
-    except ModelError as error:
-        raise ModelUnusable(str(error)) from error
-    if found is None:
-        wanted = f" {settings.model}" if settings.model else ""
-        weights = "" if settings.precision == "fp16" else f" --precision {settings.precision}"
-        raise ModelUnusable(
-            f"no ready model{wanted} ({settings.precision}) under {settings.cache}; "
-            f"get it with 'openvino-reranker pull{wanted}{weights}'"
-        )
-    return found
-
-
-def add_http_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the arguments of ``http`` that are no settings."""
-    parser.add_argument("--fd", type=int, metavar="N", help="serve this listening socket, inherited from the caller")
-    parser.add_argument("--verbose", action="store_true", help="log more")
-
-
-def run_http(arguments: argparse.Namespace, settings: Settings) -> int:
-    """Run the HTTP front until told to stop."""
+def run_http(arguments: argparse.Namespace) -> int:
+    """Run the HTTP front until told to stop; 1 if it cannot listen."""
+    settings = start(arguments)
     from ..http_front.app import make_app
     from ..http_front.server import PortTaken, address, bind, serve
 
@@ -123,7 +103,7 @@ def run_http(arguments: argparse.Namespace, settings: Settings) -> int:
             listening.append(check_listening(arguments.fd, "--fd", UNIX_OR_TCP))
         if not listening:
             listening.append(bind(settings.host, settings.port))
-    except (WrongDescriptor, PortTaken, OSError) as error:
+    except (WrongDescriptor, PortTaken) as error:
         logger.error("%s", error)
         return 1
     for each in listening:

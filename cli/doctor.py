@@ -7,8 +7,8 @@ import traceback
 from pathlib import Path
 from typing import Any
 
-from .components import find_model, npu_settings
-from .settings import Settings
+from .model_choice import find_model, npu_settings
+from .settings import read_settings
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -22,7 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def run(arguments: argparse.Namespace, settings: Settings) -> int:
+def run(arguments: argparse.Namespace) -> int:
     """Print the findings; 0 unless there is a problem, else 1, or with --npu the status of what failed."""
     # These need the extra [worker] and a second to load.
     import openvino as ov
@@ -36,6 +36,7 @@ def run(arguments: argparse.Namespace, settings: Settings) -> int:
     from ..npu_worker.lock import DeviceLock
     from ..npu_worker.npu.platform import Platform
 
+    settings = read_settings(arguments)
     npu = npu_settings(settings)
     report = arguments.report or Path(time.strftime("openvino-reranker-npu-%Y%m%d-%H%M%S.json"))
     findings = check_machine() + check_openvino(ov.Core(), ov.get_version())

@@ -10,7 +10,7 @@ from ..bench.evaluation import QueryFailed, evaluate, rerank_all, table
 from ..bench.judged import JudgedQuery, WrongLines, read_judged
 from ..client.over_http import HttpReranker
 from ..client.sync import Reranker
-from .settings import Settings
+from .settings import read_settings
 
 #: Wrong lines that are shown.
 _SHOWN = 20
@@ -38,8 +38,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 
-def run(arguments: argparse.Namespace, settings: Settings) -> int:
+def run(arguments: argparse.Namespace) -> int:
     """Rerank the collection and print what that is worth; 0 if every query was answered."""
+    settings = read_settings(arguments)
     try:
         report = _evaluate(_read(arguments.data), arguments.url, arguments.socket or settings.requests_socket)
     except (OSError, ValueError, QueryFailed) as error:

@@ -3,7 +3,7 @@
 import argparse
 import sys
 
-from .settings import Settings
+from .settings import read_settings
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -18,8 +18,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def run(arguments: argparse.Namespace, settings: Settings) -> int:
+def run(arguments: argparse.Namespace) -> int:
     """Make the model ready and print where it is; return 0, 1 for an error, 130 after Ctrl-C."""
+    settings = read_settings(arguments)
     if settings.model_dir is not None and arguments.model is None:
         _say(f"OPENVINO_RERANKER_MODEL_DIR names a ready model ({settings.model_dir}); there is nothing to pull")
         return 0

@@ -11,7 +11,7 @@ from ..client.encoding import Document
 from ..client.ranking import Ranking
 from ..client.sync import Reranker
 from ..protocol.errors import InvalidRequest, RerankError
-from .settings import Settings
+from .settings import read_settings
 
 EXAMPLES = """examples:
   openvino-reranker rerank "who wrote Emma?" "Jane Austen wrote Emma." "Emma is a name."
@@ -36,8 +36,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 
-def run(arguments: argparse.Namespace, settings: Settings) -> int:
+def run(arguments: argparse.Namespace) -> int:
     """Print the ranking; 0 if there is one."""
+    settings = read_settings(arguments)
     try:
         documents = _documents(arguments)
         with Reranker(settings.requests_socket) as reranker:

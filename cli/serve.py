@@ -1,61 +1,81 @@
 """``serve``: broker, worker and HTTP front in the foreground, as one program.
 
-The port is bound here, before anything else is begun, so a taken one fails at once; the front inherits it.
-A worker that dies is started again, with growing pauses, unless it says that this cannot help. The
-children die with this process, however it ends (``PR_SET_PDEATHSIG``).
+The runtime folder is locked and the port bound here, before anything else is begun, so that one that is taken fails at
+once; the front inherits the port. The children report as they do to systemd, sd_notify(3), and ``supervision`` decides
+by that when one is started again or killed; they die with this process, however it ends.
 """
 
-import ctypes
+import argparse
+import contextlib
+import functools
 import logging
 import os
+import select
 import signal
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from ..client.sync import Reranker
 from ..daemon.notify import Notifier
+from ..daemon.notify_socket import NotifySocket
+from ..daemon.parent_death import die_with_parent
+from ..daemon.pid_lock import Held, PidLock
 from ..daemon.stop_signal import StopSignal
-from ..http_front.server import PortTaken, bind
 from ..npu_worker.errors import PERMANENT
 from ..protocol.errors import RerankError
-from ..protocol.socket_paths import REQUESTS_SOCKET
+from ..protocol.socket_paths import REQUESTS_SOCKET, find_listener
 from .addresses import url_of
+from .components import start
 from .settings import Settings, as_environment
+from .supervision import Limits, Supervision
+
+EPILOG = """Prints 'ready: http://...' once a request would be answered: after seconds on a CPU. On an NPU the first
+start compiles the model for each row length, which takes minutes; later starts find that in the cache. Progress is
+logged, and 'openvino-reranker status' shows it. No model yet? 'openvino-reranker pull' gets one (about 100 MB).
+
+Ctrl-C stops it after what was accepted is answered; Ctrl-C again, at once. A component that ends is started again.
+"""
 
 logger = logging.getLogger("openvino_reranker.serve")
 
-#: Pause before a dead child is started again, s: the first, and the longest.
-_FIRST_PAUSE_S = 0.5
-_LONGEST_PAUSE_S = 30.0
-#: A child that lived so long did not die of its start; the pauses begin anew, s.
-_SETTLED_S = 60.0
-#: How long a child may take to stop before it is killed, s; longer than its own drain.
-_STOP_S = 15.0
-#: And how long when it shall stop at once, s: time to leave no socket behind.
-_STOP_AT_ONCE_S = 1.0
-_PR_SET_PDEATHSIG = 1
+#: How often the broker is asked whether a request would be answered, until it would, s.
+_ASK_AGAIN_S = 0.1
+
+
+class CannotServe(Exception):
+    """The service cannot be started here; says why and what to do."""
 
 
 class Child:
     """One component's process."""
 
-    def __init__(self, command: str, options: Sequence[str], environment: dict[str, str], fds: Sequence[int]) -> None:
+    def __init__(
+        self,
+        command: str,
+        options: Sequence[str],
+        environment: dict[str, str],
+        limits: Limits,
+        fds: Sequence[int] = (),
+    ) -> None:
         self.command = command
+        self.supervision = Supervision(limits)
+        self._limits = limits
         self._options = options
         self._environment = environment
         self._fds = fds
-        self._pause = _FIRST_PAUSE_S
         self._process: subprocess.Popen[bytes] | None = None
-        self._started = 0.0
-        self.start_at: float | None = 0.0
+
+    @property
+    def pid(self) -> int | None:
+        """The process, while it runs."""
+        return None if self._process is None else self._process.pid
 
     def start(self) -> None:
         """Start the process, in a session of its own: Ctrl-C comes to us, and we stop it in order."""
-        self.start_at = None
-        self._started = time.monotonic()
         self._process = subprocess.Popen(
             # -P: the working folder is no place to import from, whatever lies there.
             [sys.executable, "-P", "-m", "openvino_reranker", self.command, *self._options],
@@ -63,44 +83,41 @@ class Child:
             pass_fds=self._fds,
             stdin=subprocess.DEVNULL,
             start_new_session=True,
-            preexec_fn=_die_with_parent,
+            preexec_fn=functools.partial(die_with_parent, os.getpid(), signal.SIGTERM),
         )
+        self.supervision.started(time.monotonic())
 
-    def died(self) -> int | None:
+    def exit_status(self) -> int | None:
         """Return the exit status if the process has ended since the last call."""
         if self._process is None or (status := self._process.poll()) is None:
             return None
         self._process = None
         return status
 
-    def restart_later(self) -> float:
-        """Plan to start again after a pause; return the pause, s."""
-        now = time.monotonic()
-        if now - self._started > _SETTLED_S:
-            self._pause = _FIRST_PAUSE_S
-        pause, self._pause = self._pause, min(self._pause * 2, _LONGEST_PAUSE_S)
-        self.start_at = now + pause
-        return pause
+    def kill(self) -> None:
+        """End the process now, also one that is stopped (SIGSTOP) or hangs."""
+        if self._process is not None:
+            self._process.kill()
+        self.supervision.killed()
 
-    def stop(self, hurry: Callable[[], bool]) -> None:
+    def stop(self, at_once: Callable[[], bool]) -> None:
         """Ask the process to stop and wait for it; kill it if it does not.
 
         Args:
-            hurry: Whether it shall stop at once; asked again and again while it is waited for.
+            at_once: Whether it shall stop without finishing its work; called repeatedly while it is waited for.
         """
-        self.start_at = None
         if self._process is None:
             return
         self._process.send_signal(signal.SIGTERM)
-        limit_s, hurried = _STOP_S, False
-        asked = time.monotonic()
+        limit, hurried = self._limits.stop, False
+        since = time.monotonic()
         while not self._ended_within(0.1):
-            if not hurried and hurry():
-                limit_s, hurried = _STOP_AT_ONCE_S, True
-                asked = time.monotonic()
+            if not hurried and at_once():
+                limit, hurried = self._limits.stop_at_once, True
+                since = time.monotonic()
                 self._process.send_signal(signal.SIGTERM)  # its second: it drops what it has
-            if time.monotonic() - asked > limit_s:
-                logger.warning("the %s did not stop within %g s; killed", self.command, limit_s)
+            if time.monotonic() - since > limit:
+                logger.warning("the %s did not stop within %g s; killed", self.command, limit)
                 self._process.kill()
                 self._process.wait()
         self._process = None
@@ -114,72 +131,121 @@ class Child:
         return True
 
 
-def run(settings: Settings, *, verbose: bool = False) -> int:
-    """Serve until SIGTERM or Ctrl-C; return 0 after a clean stop, else the status of what could not run.
+def run(arguments: argparse.Namespace, limits: Limits | None = None) -> int:
+    """Serve until SIGTERM or Ctrl-C; return 0 after a clean stop, else the status of what could not run."""
+    settings = start(arguments)
+    from ..broker.listener import SocketTaken, make_folder
+    from ..http_front.server import PortTaken, bind
 
-    Args:
-        settings: The settings in force, for all components.
-        verbose: Whether they log every request and batch.
-    """
     notifier = Notifier.from_environment()  # ours, not the children's
-    try:
-        listening = bind(settings.host, settings.port)
-    except PortTaken as error:
-        print(f"openvino-reranker: {error}", file=sys.stderr)
-        return 1
-    with listening, StopSignal() as stop:
-        return _Supervisor(settings, listening, notifier, ("--verbose",) if verbose else ()).run(stop)
+    folder = settings.runtime_dir
+    with contextlib.ExitStack() as stack:
+        # First of all, so that a signal never ends it half-way with children left.
+        stop = stack.enter_context(StopSignal(also_wake=(signal.SIGCHLD,)))
+        try:
+            make_folder(folder)
+            stack.enter_context(PidLock(folder / "serve.lock"))
+            _check_unused(folder)
+            reports = stack.enter_context(NotifySocket(folder / "notify.sock"))
+            listening = stack.enter_context(bind(settings.host, settings.port))
+        except Held as held:
+            problem = f"another 'openvino-reranker serve' (pid {held.pid}) has the runtime folder {folder}; {_INSTEAD}"
+        except (CannotServe, SocketTaken, PortTaken) as error:
+            problem = str(error)
+        except OSError as error:
+            problem = f"cannot use the runtime folder {folder}: {error.strerror}; choose another with --runtime-dir"
+        else:
+            options = ("--verbose",) if arguments.verbose else ()
+            return _Supervisor(settings, listening, notifier, reports, options, limits or Limits()).run(stop)
+    print(f"openvino-reranker: {problem}", file=sys.stderr)
+    return 1
+
+
+_INSTEAD = "stop it, or choose another folder with --runtime-dir"
+
+
+def _check_unused(folder: Path) -> None:
+    path = folder / REQUESTS_SOCKET
+    if (pid := find_listener(path)) is not None:
+        raise CannotServe(f"another service (pid {pid or 'unknown'}) is listening on {path}; {_INSTEAD}")
 
 
 class _Supervisor:
     def __init__(
-        self, settings: Settings, listening: socket.socket, notifier: Notifier, options: Sequence[str]
+        self,
+        settings: Settings,
+        listening: socket.socket,
+        notifier: Notifier,
+        reports: NotifySocket,
+        options: Sequence[str],
+        limits: Limits,
     ) -> None:
         self._url = url_of(*listening.getsockname()[:2])
         self._notifier = notifier
-        environment = os.environ | as_environment(settings)
+        self._reports = reports
+        environment = os.environ | as_environment(settings) | reports.environment(limits.watchdog)
         fd = listening.fileno()
-        self._children = {
-            "broker": Child("broker", options, environment, ()),
-            "worker": Child("worker", options, environment, ()),
-            "http": Child("http", (*options, "--fd", str(fd)), environment, (fd,)),
-        }
+        self._broker = Child("broker", options, environment, limits)
+        self._worker = Child("worker", options, environment, limits)
+        self._front = Child("http", (*options, "--fd", str(fd)), environment, limits, (fd,))
+        self._children = (self._broker, self._worker, self._front)
         self._reranker = Reranker(settings.runtime_dir / REQUESTS_SOCKET)
         self._announced = False
 
     def run(self, stop: StopSignal) -> int:
-        status = 0
+        poller = select.poll()
+        poller.register(stop.fileno(), select.POLLIN)
+        poller.register(self._reports.fileno(), select.POLLIN)
         try:
             while not stop.count:
-                for child in self._children.values():
-                    if child.start_at is not None and time.monotonic() >= child.start_at:
-                        child.start()
-                status = self._look_after()
+                status = self._look_after_children()
                 if status:
                     return status
-                if not self._announced:
+                if not self._announced and all(child.supervision.ready for child in self._children):
                     self._announce()
-                time.sleep(0.1 if not self._announced else 0.2)
+                poller.poll(self._timeout_ms())
+                stop.clear()
             logger.info("stopping")
             self._notifier.stopping("stopping")
             return 0
         finally:
+            self._reranker.close()
             # The front first, so that it still gets the answers it waits for; then the broker, then the device.
-            for name in ("http", "broker", "worker"):
-                self._children[name].stop(lambda: stop.count > 1)
+            for child in (self._front, self._broker, self._worker):
+                child.stop(functools.partial(self._hurried, stop))
 
-    def _look_after(self) -> int:
-        """See to children that have ended; return a status if the service cannot go on."""
-        for name, child in self._children.items():
-            status = child.died()
-            if status is None:
-                continue
-            if name == "worker" and status in PERMANENT:
-                return status
-            if not self._announced and name != "worker":
-                return status if status > 0 else 1
-            pause = child.restart_later()
-            logger.warning("the %s ended with status %s; starting it again in %.1f s", name, status, pause)
+    def _hurried(self, stop: StopSignal) -> bool:
+        self._reports.read()  # or a child would wait for room for its next report
+        return stop.count > 1
+
+    def _timeout_ms(self) -> int | None:
+        due = [each for child in self._children if (each := child.supervision.next_wakeup()) is not None]
+        now = time.monotonic()
+        if not self._announced:
+            due.append(now + _ASK_AGAIN_S)
+        return max(0, int((min(due) - now) * 1000) + 1) if due else None
+
+    def _look_after_children(self) -> int:
+        """Start, kill and start again what must be; return a status if the service cannot go on."""
+        for pid, report in self._reports.read():
+            for child in self._children:
+                if child.pid == pid:
+                    child.supervision.reported(report, time.monotonic())
+        for child in self._children:
+            status = child.exit_status()
+            if status is not None:
+                if child is self._worker and status in PERMANENT:
+                    return status
+                if child is not self._worker and not child.supervision.was_ready:
+                    return status if status > 0 else 1
+                pause = child.supervision.ended(time.monotonic())
+                logger.warning("the %s ended with %s; %s", child.command, _in_words(status), _next_start(pause))
+            elif (reason := child.supervision.overdue(time.monotonic())) is not None:
+                logger.error("the %s (pid %s) %s; killing it", child.command, child.pid, reason)
+                child.kill()
+            start_at = child.supervision.start_at
+            if start_at is not None and time.monotonic() >= start_at:
+                child.start()
         return 0
 
     def _announce(self) -> None:
@@ -194,9 +260,18 @@ class _Supervisor:
         self._reranker.close()
         worker = status.worker
         ready = f"{self._url} ({worker.model} on {worker.device}, {worker.precision})"
-        print(f"ready: {ready}", flush=True)
+        print(f"ready: {ready}\nto try it in a browser: {self._url}/", flush=True)
         self._notifier.ready(ready)
 
 
-def _die_with_parent() -> None:
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+def _in_words(status: int) -> str:
+    if status >= 0:
+        return f"status {status}"
+    try:
+        return f"signal {signal.Signals(-status).name}"
+    except ValueError:
+        return f"signal {-status}"
+
+
+def _next_start(pause: float) -> str:
+    return f"starting it again in {pause:.1f} s" if pause else "starting it again"

@@ -148,8 +148,6 @@ SETTINGS = (
     Setting("npu_buckets", DEFAULT_BUCKETS, _buckets, "row lengths compiled for the NPU, tokens", _NPU),
     Setting("npu_hint", "throughput", _one_of("throughput", "latency"), "of the NPU: throughput or latency", _NPU),
     Setting("npu_requests", 0, _whole(0, 64), "rows in flight on the NPU (0: what its plugin calls optimal)", _NPU),
-    Setting("npu_turbo", "no", _one_of("yes", "no"), "ask the NPU for its highest frequency: yes or no", _NPU),
-    Setting("npu_tiles", 0, _whole(0, 64), "compute tiles of the NPU a model may use (0: what the hint means)", _NPU),
     Setting("npu_options", (), _options, "further options of the NPU's plugin, KEY=VALUE, comma-separated", _NPU),
     Setting(
         "npu_compile_timeout", int(COMPILE_LIMIT_S), _whole(1, 86_400), "seconds one row length may compile", _NPU
@@ -194,8 +192,6 @@ class Settings:
     npu_buckets: tuple[int, ...]
     npu_hint: str
     npu_requests: int
-    npu_turbo: str
-    npu_tiles: int
     npu_options: tuple[str, ...]
     npu_compile_timeout: int
     npu_proof_batches: int
@@ -206,17 +202,19 @@ class Settings:
 
 def add_settings(parser: argparse.ArgumentParser, command: str) -> None:
     """Give ``parser`` the flags of the settings that ``command`` takes."""
+    taken = [setting for setting in SETTINGS if command in setting.commands]
+    if not taken:
+        return
     group = parser.add_argument_group("settings", "each is also an environment variable; the flag wins")
-    for setting in SETTINGS:
-        if command in setting.commands:
-            default = ",".join(map(str, setting.default)) if isinstance(setting.default, tuple) else setting.default
-            shown = "" if default in (None, "") else f" (default {default})"
-            group.add_argument(
-                setting.flag,
-                dest=f"setting_{setting.name}",
-                metavar=setting.name.rsplit("_", 1)[-1].upper(),
-                help=f"{setting.help}{shown} [{setting.variable}]".replace("%", "%%"),
-            )
+    for setting in taken:
+        default = ",".join(map(str, setting.default)) if isinstance(setting.default, tuple) else setting.default
+        shown = "" if default in (None, "") else f" (default {default})"
+        group.add_argument(
+            setting.flag,
+            dest=f"setting_{setting.name}",
+            metavar=setting.name.rsplit("_", 1)[-1].upper(),
+            help=f"{setting.help}{shown} [{setting.variable}]".replace("%", "%%"),
+        )
 
 
 def read_settings(arguments: argparse.Namespace, environ: Mapping[str, str] | None = None) -> Settings:

@@ -14,7 +14,6 @@ from ..npu_worker.errors import WorkerError
 from ..npu_worker.npu.busy_counter import BusyCounter
 from ..npu_worker.npu.sysfs import SYSFS
 from ..protocol.errors import RerankError, Unavailable
-from .settings import Settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +88,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--timeout", type=float, default=60.0, metavar="S", help="seconds for all of it (default 60)")
 
 
-def run(arguments: argparse.Namespace, _settings: Settings, sysfs: Path = SYSFS) -> int:
+def run(arguments: argparse.Namespace, sysfs: Path = SYSFS) -> int:
     """Run all checks and print them; 0 only if all hold."""
     deadline = time.monotonic() + arguments.timeout
     counter = read_counter(sysfs)

@@ -11,7 +11,7 @@ import msgspec
 from ..client.sync import Reranker
 from ..protocol.errors import RerankError
 from ..protocol.messages import Status
-from .settings import Settings
+from .settings import read_settings
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -20,8 +20,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--watch", action="store_true", help="print again every second, until Ctrl-C")
 
 
-def run(arguments: argparse.Namespace, settings: Settings) -> int:
+def run(arguments: argparse.Namespace) -> int:
     """Print the status; 0 if the service is ready, 1 if it is not."""
+    settings = read_settings(arguments)
     try:
         with Reranker(settings.requests_socket) as reranker:
             while True:

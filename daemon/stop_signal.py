@@ -3,7 +3,7 @@
 import contextlib
 import signal
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from types import FrameType, TracebackType
 from typing import Any
 
@@ -13,10 +13,14 @@ class StopSignal:
 
     A poll that was interrupted by a signal goes on waiting (PEP 475), so the signal is also written to a
     socket that the loop polls. The first signal asks for a clean stop, the second for an immediate one.
+
+    Args:
+        also_wake: Further signals that wake the poll and are not counted, such as SIGCHLD.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, also_wake: Collection[signal.Signals] = ()) -> None:
         self.count = 0
+        self._also_wake = also_wake
         self._reader, self._writer = socket.socketpair()
         self._reader.setblocking(False)
         self._writer.setblocking(False)
@@ -36,6 +40,8 @@ class StopSignal:
         self._wakeup_before = signal.set_wakeup_fd(self._writer.fileno(), warn_on_full_buffer=False)
         for number in (signal.SIGTERM, signal.SIGINT):
             self._before[number] = signal.signal(number, self._note)
+        for number in self._also_wake:
+            self._before[number] = signal.signal(number, _do_nothing)
         return self
 
     def __exit__(
@@ -49,3 +55,7 @@ class StopSignal:
 
     def _note(self, _number: int, _frame: FrameType | None) -> None:
         self.count += 1
+
+
+def _do_nothing(_number: int, _frame: FrameType | None) -> None:
+    """Let the wake-up descriptor be written to; an ignored signal would not."""

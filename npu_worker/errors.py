@@ -20,11 +20,10 @@
     │   ├── StoodStill           its busy-time counter stands still while it claims to work
     │   └── CounterLost          its busy-time counter can be read no more
     ├── GivenUp              75  the broker gave this worker up: it had been silent, stopped or out of reach
-    ├── LostRepeatedly       71  the device was lost again and again
     ├── AlreadyOwned         73  another worker owns the device
     └── ModelUnusable        78  the model folder is missing, damaged or not a cross-encoder
 
-A supervisor starts a worker again after 70 and 75, and not after the others: those need a person.
+A supervisor starts a worker again whatever it ended with but 0 and the statuses in ``PERMANENT``: those need a person.
 """
 
 from typing import ClassVar
@@ -117,12 +116,6 @@ class GivenUp(WorkerError):
     status = 75
 
 
-class LostRepeatedly(WorkerError):
-    """The device was lost again and again."""
-
-    status = 71
-
-
 class AlreadyOwned(WorkerError):
     """Another worker owns the device."""
 
@@ -137,5 +130,5 @@ class ModelUnusable(WorkerError):
 
 #: Exit statuses after which starting again cannot help.
 PERMANENT = frozenset(
-    each.status for each in (DeviceUnavailable, CompileFailed, NotProven, LostRepeatedly, AlreadyOwned, ModelUnusable)
+    each.status for each in (DeviceUnavailable, CompileFailed, NotProven, AlreadyOwned, ModelUnusable)
 )

@@ -1,10 +1,8 @@
 """The worker process: own the device, load the model, serve."""
 
-import contextlib
 import logging
 import os
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import NoReturn
 
@@ -13,11 +11,9 @@ from ..protocol.socket_paths import WORKERS_SOCKET
 from ..protocol.timeouts import DEFAULT_TIMEOUTS, Timeouts
 from .announcement import Announcement
 from .engine import Engine
-from .errors import DeviceLost, DeviceStuck, GivenUp, LostRepeatedly
+from .errors import DeviceStuck, GivenUp
 from .lock import DeviceLock
 from .loop import Dismissal, WorkerLoop
-from .npu.circuit_breaker import MOST_LOSSES, WINDOW_S, Losses
-from .npu.error_messages import RELOAD
 from .npu.platform import Platform
 from .npu.settings import NpuSettings
 
@@ -55,7 +51,7 @@ def run_worker(
     notifier = notifier or Notifier()
 
     workers_socket = runtime_dir / WORKERS_SOCKET
-    with DeviceLock(runtime_dir, device), _breaker(runtime_dir, device):
+    with DeviceLock(runtime_dir, device):
         started = time.monotonic()
         loading = f"loading {model_dir} for {device}"
         logger.info(loading)
@@ -116,17 +112,3 @@ def _end_now(status: int) -> NoReturn:
     """End the process without OpenVINO's destructors, which would wait for what the device never finishes."""
     logging.shutdown()
     os._exit(status)
-
-
-@contextlib.contextmanager
-def _breaker(runtime_dir: Path, device: str) -> Iterator[None]:
-    """Turn one loss of the NPU too many into ``LostRepeatedly``, after which nobody starts the worker again."""
-    try:
-        yield
-    except DeviceLost as error:
-        if device == "NPU" and Losses(runtime_dir / "npu-losses.json").note(time.time()):
-            raise LostRepeatedly(
-                f"the NPU was lost {MOST_LOSSES} times within {WINDOW_S / 60:.0f} minutes, so it is not tried again by "
-                f"itself: {RELOAD}, then start the worker. The last time: {error}"
-            ) from error
-        raise

@@ -9,14 +9,16 @@ class Timeouts:
 
     The order, and the reason for it::
 
-        broker_silence < device_stuck < broker_stall < watchdog < first_inference
+        broker_silence < device_stuck < broker_stall < first_inference
+        broker_silence < watchdog
 
     - A process that is stopped or dead says nothing, so its silence tells soonest.
     - A device that hangs is noticed by its own worker first (``device_stuck``): it says goodbye with ``fault``,
       which gives the broker its batches back at once, and ends itself.
     - Only a worker that reports the standstill and does not end itself is given up by the broker (``broker_stall``).
-    - Only a worker whose loop does not even run that far is ended by the service manager (``watchdog``, the units'
-      ``WatchdogSec=``; ``serve`` ends a worker the broker gave up).
+    - A process whose loop does not run at all, because it was stopped (SIGSTOP) or hangs, is killed by ``serve`` or
+      systemd (``watchdog``, the units' ``WatchdogSec=``): after the broker has decided what becomes of its pairs, and
+      so that the next one answers them within the 30 s that a request waits by default.
 
     A run takes a second or two on a slow CPU, and the NPU's kernel driver itself ends a job after 2 s, so nothing that
     works comes near ``device_stuck``.
@@ -28,8 +30,8 @@ class Timeouts:
     device_stuck: float = 15.0
     #: The worker has reported such a standstill for so long: the broker gives it up.
     broker_stall: float = 20.0
-    #: The worker's loop stops feeding the watchdog when the device has stood still for so long.
-    watchdog: float = 30.0
+    #: The loop of broker, worker or HTTP front has not fed the watchdog, which it does twice in this time.
+    watchdog: float = 15.0
     #: A device's first inference, at the start: a GPU may still compile kernels in it.
     first_inference: float = 60.0
 

@@ -1,15 +1,19 @@
 """What all tests share: the packaged model, made ready once, and one service that serves it."""
 
+import logging
 import os
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import hypothesis
 import pytest
+from openvino_reranker.cli.main import main
 from openvino_reranker.npu_worker.model.pull import pull
 from openvino_reranker.npu_worker.model.store import ReadyModel
+from openvino_reranker.tests.npu_worker.model import tiny_bert
 from openvino_reranker.tests.npu_worker.npu.sysfs_tree import SysfsTree
-from openvino_reranker.tests.processes import ROOT, RuntimeFolder, Service
+from openvino_reranker.tests.processes import ROOT, Run, RuntimeFolder, Service
 
 # No deadline for an example: how long one takes says more about the machine than about the code.
 hypothesis.settings.register_profile("no deadline", deadline=None)
@@ -29,6 +33,40 @@ def packaged() -> ReadyModel:
 def packaged_int8() -> ReadyModel:
     """The packaged model quantised to int8, kept between runs."""
     return pull(MODELS, "packaged", "int8", print)
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> ReadyModel:
+    """A model of two layers, for tests that are not about its scores."""
+    made = tmp_path_factory.mktemp("tiny")
+    return pull(made / "cache", str(tiny_bert.write_folder(made / "tiny-reranker")), "fp16", print)
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Run:
+    """Run a command to its end in this process, with no settings but those given."""
+
+    root = logging.getLogger()
+
+    def command(*arguments: str, **environment: str) -> "subprocess.CompletedProcess[str]":
+        with monkeypatch.context() as patch:
+            # A component sends its log to what standard error is now.
+            patch.setattr(root, "handlers", root.handlers[:])
+            patch.setattr(root, "level", root.level)
+            for name in [name for name in os.environ if name.startswith(("OPENVINO_RERANKER_", "HF_"))]:
+                patch.delenv(name)
+            # bench sets it for the processes it starts; it is not to outlast the command.
+            for name, value in ({"PYTHONSAFEPATH": os.environ.get("PYTHONSAFEPATH", "")} | environment).items():
+                patch.setenv(name, value)
+            capfd.readouterr()
+            try:
+                status = main(arguments)
+            except SystemExit as exit_of_argparse:
+                status = int(exit_of_argparse.code or 0)
+        output = capfd.readouterr()
+        return subprocess.CompletedProcess(arguments, status, output.out, output.err)
+
+    return command
 
 
 @pytest.fixture(scope="session")

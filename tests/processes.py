@@ -10,6 +10,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -20,6 +21,8 @@ from openvino_reranker.protocol.messages import Status
 
 ROOT = Path(__file__).parents[1]
 INJECTION = Path(__file__).with_name("injection")
+#: The fixture ``run``: a command run to its end in this process, ``run(*arguments, **environment)``.
+Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
 def injected(hang_once: Path | None = None, **timeouts: float) -> dict[str, str]:
@@ -62,9 +65,11 @@ class RuntimeFolder:
 class Program:
     """A running ``openvino-reranker COMMAND``, its output collected line by line."""
 
+    module = "openvino_reranker"
+
     def __init__(self, *arguments: str, **extra: str) -> None:
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "openvino_reranker", *arguments],
+            [sys.executable, "-m", self.module, *arguments],
             env=clean_environment(**extra),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -125,6 +130,8 @@ class Program:
 class Service(Program):
     """``openvino-reranker serve`` on the CPU with a ready model, on a free port, ready when entered."""
 
+    command = ("serve",)
+
     def __init__(self, runtime: Path, model: Path, *arguments: str, **extra: str) -> None:
         self.runtime = runtime
         self.socket = runtime / "requests.sock"
@@ -134,7 +141,7 @@ class Service(Program):
             "OPENVINO_RERANKER_DEVICE": "CPU",
             "OPENVINO_RERANKER_PORT": "0",
         } | extra
-        super().__init__("serve", *arguments, **self.settings)
+        super().__init__(*self.command, *arguments, **self.settings)
         self.url = ""
 
     def __enter__(self) -> "Service":
@@ -163,6 +170,13 @@ class Service(Program):
                 pass
             assert time.monotonic() < deadline, self.output
             time.sleep(0.05)
+
+
+class QuickService(Service):
+    """The same with a watchdog of a second, and with a component taken as settled after a tenth of one."""
+
+    module = "openvino_reranker.tests.end_to_end.quick_serve"
+    command = (json.dumps({"watchdog": 1.0, "settled": 0.1}),)
 
 
 def is_alive(pid: int) -> bool:

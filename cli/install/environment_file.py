@@ -1,4 +1,4 @@
-"""The environment file of the units: every setting, in force or as a comment, and what a person wrote beside them."""
+"""The environment file of the units: written once with every setting, then its owner's; we only read it."""
 
 from collections.abc import Collection, Mapping
 from pathlib import Path
@@ -6,12 +6,11 @@ from pathlib import Path
 from ...npu_worker.model.sources import PACKAGED
 from ..settings import SETTINGS, Setting, Settings
 
-#: The socket units say where the sockets are; services are told on their command line.
+#: The socket units say where the sockets are; the services get that on their command line.
 IN_FILE = tuple(each for each in SETTINGS if each.name != "runtime_dir")
-#: Bytes that are no UTF-8 come back as they were.
-ENCODING = {"encoding": "utf-8", "errors": "surrogateescape"}
 _HEAD = """\
-# Settings of the rerank service's units. Uncomment what shall differ, then:
+# Settings of the rerank service's units. This file is yours: install-units does not touch it again.
+# Uncomment what shall differ, then:
 #   {systemctl} restart openvino-reranker.target
 # Host, port and device are in the units too: after a change of one of them run before that
 #   openvino-reranker install-units{option} && {systemctl} daemon-reload
@@ -31,42 +30,29 @@ def values_in(text: str) -> dict[str, str]:
 
 
 def whole_file(settings: Settings, active: Collection[Setting], systemctl: str, option: str) -> str:
-    """Return the file as we write it.
+    """Return the file's text.
 
     Args:
         settings: The values.
-        active: What stands in it in force; the others are comments with their defaults.
+        active: The settings that are assigned; the others stand in comments with their defaults.
         systemctl: The command that restarts the units.
-        option: What ``install-units`` takes to write them again.
+        option: The option of ``install-units`` that writes these units again.
     """
     parts = [_HEAD.format(systemctl=systemctl, option=option)]
     for setting in IN_FILE:
-        line = _line(setting, getattr(settings, setting.name) if setting in active else setting.default)
+        line = assignment(setting, getattr(settings, setting.name) if setting in active else setting.default)
         parts.append(f"\n# {setting.help}\n{'' if setting in active else '#'}{line}\n")
     return "".join(parts)
 
 
-def with_values(text: str, settings: Settings, given: Collection[Setting]) -> str:
-    """Return a person's file with the lines of these settings changed, and every other line as it is.
-
-    Args:
-        text: The file.
-        settings: The values.
-        given: The settings that shall be in force; one that has its value there already is left alone.
-    """
-    lines = text.removesuffix("\n").split("\n")
-    found = values_in(text)
-    for setting in IN_FILE:
-        value = getattr(settings, setting.name)
-        if setting not in given or _means(setting, found.get(setting.variable), value):
-            continue
-        in_force = [place for place, line in enumerate(lines) if _assigned(line) == setting.variable]
-        comments = [place for place, line in enumerate(lines) if line.startswith(f"#{setting.variable}=")]
-        if in_force or comments:
-            lines[in_force[-1] if in_force else comments[0]] = _line(setting, value)
-        else:
-            lines += [f"# {setting.help}", _line(setting, value)]
-    return "\n".join(lines) + "\n"
+def assignment(setting: Setting, value: object) -> str:
+    """Return the line that assigns a value, quoted as systemd.exec(5) reads it."""
+    if isinstance(value, Path):
+        value = value.absolute()
+    shown = ",".join(map(str, value)) if isinstance(value, tuple) else "" if value is None else str(value)
+    if any(letter in shown for letter in " \\\"'$`"):
+        shown = '"' + shown.replace("\\", "\\\\").replace('"', '\\"') + '"'
+    return f"{setting.variable}={shown}"
 
 
 def from_anywhere(model: str) -> str:
@@ -77,8 +63,8 @@ def from_anywhere(model: str) -> str:
     return str(path.absolute())
 
 
-def given_here(environ: Mapping[str, str]) -> dict[str, str]:
-    """Return our variables in the environment of ``install-units``, as the services can use them."""
+def variables_in(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return our variables in an environment, as the services can use them."""
     values = {each.variable: environ[each.variable] for each in IN_FILE if environ.get(each.variable)}
     if model := values.get("OPENVINO_RERANKER_MODEL"):
         values["OPENVINO_RERANKER_MODEL"] = from_anywhere(model)
@@ -89,23 +75,6 @@ def _assigned(line: str) -> str:
     """Return the variable that a line assigns, or nothing."""
     variable, equals, _ = line.strip().partition("=")
     return variable.strip() if equals and not variable.startswith(("#", ";")) else ""
-
-
-def _means(setting: Setting, text: str | None, value: object) -> bool:
-    """Return whether a text in the file is this value, in whatever words."""
-    try:
-        return bool(text) and setting.read(str(text)) == value
-    except ValueError:
-        return False
-
-
-def _line(setting: Setting, value: object) -> str:
-    if isinstance(value, Path):
-        value = value.absolute()
-    shown = ",".join(map(str, value)) if isinstance(value, tuple) else "" if value is None else str(value)
-    if any(letter in shown for letter in " \\\"'$`"):
-        shown = '"' + shown.replace("\\", "\\\\").replace('"', '\\"') + '"'
-    return f"{setting.variable}={shown}"
 
 
 def _unquoted(value: str) -> str:

@@ -10,6 +10,9 @@ from typing import Literal
 
 Kind = Literal["user", "system"]
 
+#: The first line of each file, by which uninstall-units knows what is ours.
+_WRITTEN_BY = "# Written by openvino-reranker install-units"
+MARK = f"{_WRITTEN_BY}, which overwrites it: change a unit with a drop-in ('systemctl edit').\n"
 #: What ``ProtectHome=`` hides.
 _HOMES = (Path("/home"), Path("/root"), Path("/run/user"))
 #: The class of device files each device needs (as ``DeviceAllow=`` calls it), and why.
@@ -17,8 +20,8 @@ _DEVICE_FILES = {"NPU": ("char-accel", "/dev/accel"), "GPU": ("char-drm", "/dev/
 
 
 @dataclass(frozen=True, slots=True)
-class Values:
-    """What is put into the templates.
+class TemplateValues:
+    """What the templates' placeholders stand for.
 
     Attributes:
         environment: The environment file.
@@ -43,9 +46,9 @@ def python_folders() -> list[Path]:
     return _outermost([Path(sys.prefix), Path(sys.base_prefix), interpreter, _package_folder()])
 
 
-def render_units(kind: Kind, values: Values) -> dict[str, str]:
+def render_units(kind: Kind, values: TemplateValues) -> dict[str, str]:
     """Return the text of each file of ``systemd/<kind>``, by name."""
-    puts = {
+    placeholders = {
         "PYTHON": quote(sys.executable),
         "ENVIRONMENT": str(values.environment).replace("%", "%%"),
         "LISTEN": _socket_address(values.host, values.port),
@@ -55,7 +58,14 @@ def render_units(kind: Kind, values: Values) -> dict[str, str]:
         "DEVICE": _device(values.device),
     }
     folder = Path(__file__).parents[2] / "systemd" / kind
-    return {each.name: _fill(each.read_text("utf-8"), puts) for each in sorted(folder.glob("openvino-reranker*"))}
+    return {
+        each.name: _fill(each.read_text("utf-8"), placeholders) for each in sorted(folder.glob("openvino-reranker*"))
+    }
+
+
+def is_ours(path: Path) -> bool:
+    """Return whether the file at ``path`` was written by ``install-units``, of this version or another."""
+    return path.is_file() and path.read_text("utf-8", "replace").startswith(_WRITTEN_BY)
 
 
 def quote(text: str) -> str:
@@ -84,9 +94,9 @@ def _package_folder() -> Path:
     return Path(__file__).resolve().parents[2]
 
 
-def _fill(template: str, puts: dict[str, str]) -> str:
-    filled = re.sub(r"@([A-Z]+)@", lambda found: puts[found[1]], template)
-    return filled.rstrip("\n") + "\n"
+def _fill(template: str, placeholders: dict[str, str]) -> str:
+    filled = re.sub(r"@([A-Z]+)@", lambda match: placeholders[match[1]], template)
+    return MARK + filled.rstrip("\n") + "\n"
 
 
 def _socket_address(host: str, port: int) -> str:

@@ -1,4 +1,8 @@
-"""``install-units`` and ``uninstall-units``: the systemd units for this environment. Starts and enables nothing."""
+"""``install-units`` and ``uninstall-units``: the systemd units for this environment. Starts and enables nothing.
+
+Units are ours and overwritten: changes belong in drop-ins. The environment file is its owner's: it is written once,
+and from then on only read.
+"""
 
 import argparse
 import os
@@ -7,80 +11,71 @@ import sys
 from ipaddress import ip_address
 from pathlib import Path
 
+from ...daemon.atomic_write import write_atomically
 from ...npu_worker.errors import PERMANENT
 from ...protocol.socket_paths import SYSTEM_RUNTIME_DIR
 from ..addresses import url_of
 from ..settings import SettingError, Settings, read_settings
-from .environment_file import ENCODING, IN_FILE, from_anywhere, given_here, values_in, whole_file, with_values
-from .stamped_file import StampedFile, is_ours
-from .unit_files import Kind, Values, python_folders, render_units, unreachable
+from .environment_file import IN_FILE, assignment, from_anywhere, values_in, variables_in, whole_file
+from .unit_files import Kind, TemplateValues, is_ours, python_folders, render_units, unreachable
 
 _SYSTEM_CACHE = Path("/var/cache/openvino-reranker")
 
 
-def add_arguments(parser: argparse.ArgumentParser, command: str) -> None:
-    """Declare the arguments of ``install-units`` or ``uninstall-units``."""
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments of ``uninstall-units``."""
     where = parser.add_mutually_exclusive_group()
     where.add_argument("--user", dest="kind", action="store_const", const="user", help="units of this user (default)")
     where.add_argument("--system", dest="kind", action="store_const", const="system", help="units of the machine")
     parser.set_defaults(kind="user")
     parser.add_argument("--root", type=Path, default=Path("/"), metavar="DIR", help="with --system: below DIR")
     parser.add_argument("--dry-run", action="store_true", help="say what would be done, do nothing")
-    if command == "uninstall-units":
-        return
-    parser.add_argument("--replace", action="store_true", help="replace files changed by hand; the old one is kept (~)")
-    group = parser.add_argument_group("settings", "go to the environment file, whose own values hold otherwise")
+
+
+def add_install_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments of ``install-units``."""
+    add_arguments(parser)
+    group = parser.add_argument_group("settings", "written to the environment file, if there is none yet")
     for setting in IN_FILE:
         group.add_argument(setting.flag, dest=f"setting_{setting.name}", metavar="VALUE", help=setting.help)
 
 
 def install(arguments: argparse.Namespace) -> int:
-    """Write units and environment file, keep what was changed by hand, and say what to run next."""
+    """Write the units, and the environment file if there is none; say what to run next.
+
+    Raises:
+        SettingError: A setting is wrong, or contradicts the environment file; nothing was written.
+    """
     places = _Places(arguments.kind, arguments.root)
-    try:
-        present = places.environment.read_text(**ENCODING) if places.environment.exists() else ""
-    except OSError as error:
-        print(f"openvino-reranker: cannot read {error.filename}: {error.strerror}", file=sys.stderr)
-        return 1
-    in_file = values_in(present)
-    environ = _defaults(places) | given_here(os.environ) | in_file
     if arguments.setting_model:
         arguments.setting_model = from_anywhere(arguments.setting_model)
+    given = _variables_given(places)
     try:
+        environment = _read(places.environment)
+        environ = given if environment is None else values_in(environment)
         settings = read_settings(arguments, environ)
         _check_address(settings)
-    except SettingError as error:
-        print(f"openvino-reranker: {error}", file=sys.stderr)
-        return 2
-    flags = {each: text for each in IN_FILE if (text := getattr(arguments, f"setting_{each.name}")) is not None}
-    active = {each for each in IN_FILE if flags.get(each, environ.get(each.variable))}
-    needed = [settings.model_dir] if settings.model_dir else []
-    if settings.model and (path := Path(settings.model).expanduser()).is_absolute() and path.exists():
-        needed.append(path)
-    values = Values(
-        environment=places.environment_as_seen,
-        host=settings.host,
-        port=settings.port,
-        device=settings.device,
-        needed=tuple(each.resolve() for each in needed),
-        permanent=PERMANENT,
-    )
-    files = [
-        StampedFile(places.folder_of(name) / _installed_name(name), text)
-        for name, text in render_units(arguments.kind, values).items()
-    ]
-    environment = StampedFile(places.environment, whole_file(settings, active, places.systemctl, places.option))
-    # A person's file is kept; what was said elsewhere, and is not in it yet, must reach the services all the same.
-    edited = with_values(present, settings, flags.keys() | {each for each in active if each.variable not in in_file})
-    try:
-        for file in files:
-            _put(file, replace=arguments.replace, dry_run=arguments.dry_run)
-        if environment.state() == "changed" and not arguments.replace and edited.rstrip() != present.rstrip():
-            _edit(environment, edited, dry_run=arguments.dry_run)
+        if environment is not None:
+            _check_flags(settings, read_settings(argparse.Namespace(), environ), places.environment)
+            _warn_of_unused(given, environ, places.environment)
+        values = _template_values(places, settings)
+        files = {
+            places.folder_of(name) / _installed_name(name): text
+            for name, text in render_units(arguments.kind, values).items()
+        }
+        if foreign := [path for path in files if path.exists() and not is_ours(path)]:
+            print(f"openvino-reranker: {foreign[0]} is not ours; move it out of the way", file=sys.stderr)
+            return 1
+        for path, text in files.items():
+            _write(path, text, dry_run=arguments.dry_run)
+        if environment is None:
+            active = {each for each in IN_FILE if getattr(arguments, f"setting_{each.name}") or each.variable in given}
+            text = whole_file(settings, active, places.systemctl, places.option)
+            _write(places.environment, text, dry_run=arguments.dry_run)
         else:
-            _put(environment, replace=arguments.replace, dry_run=arguments.dry_run)
+            print(f"{'kept':<10} {places.environment} (yours)")
     except OSError as error:
-        print(f"openvino-reranker: cannot write {error.filename}: {error.strerror}", file=sys.stderr)
+        print(f"openvino-reranker: cannot read or write {error.filename}: {error.strerror}", file=sys.stderr)
         return 1
     _warn_if_not_installed()
     if arguments.kind == "system":
@@ -90,7 +85,7 @@ def install(arguments: argparse.Namespace) -> int:
 
 
 def uninstall(arguments: argparse.Namespace) -> int:
-    """Remove what ``install-units`` wrote; keep, and name, what was changed by hand."""
+    """Remove the units that ``install-units`` wrote; the environment file stays, as do drop-ins."""
     places = _Places(arguments.kind, arguments.root)
     enabled = [link for link in places.units.glob("*.wants/openvino-reranker*") if link.is_symlink()]
     if enabled:
@@ -100,31 +95,19 @@ def uninstall(arguments: argparse.Namespace) -> int:
             file=sys.stderr,
         )
         return 1
-    found = [
-        path
-        for folder in dict.fromkeys((places.units, places.sysusers))
-        for path in sorted(folder.glob("openvino-reranker*"))
-        if is_ours(path)
-    ]
-    found += [places.environment] if is_ours(places.environment) else []
+    folders = dict.fromkeys((places.units, places.sysusers))
+    ours = [path for folder in folders for path in sorted(folder.glob("openvino-reranker*")) if is_ours(path)]
     try:
-        for path in found:
-            if not StampedFile(path).untouched():
-                print(f"kept       {path} (changed by hand; remove it yourself)")
-                continue
+        for path in ours:
             if not arguments.dry_run:
                 path.unlink()
             print(f"{'to remove' if arguments.dry_run else 'removed':<10} {path}")
-        if (
-            not arguments.dry_run
-            and places.environment.parent.is_dir()
-            and not any(places.environment.parent.iterdir())
-        ):
-            places.environment.parent.rmdir()
     except OSError as error:
         print(f"openvino-reranker: cannot remove {error.filename}: {error.strerror}", file=sys.stderr)
         return 1
-    print(f"\nnext:\n  {places.systemctl} daemon-reload" if found else "nothing of ours is installed there")
+    if places.environment.exists():
+        print(f"{'kept':<10} {places.environment} (yours; remove it yourself)")
+    print(f"\nnext:\n  {places.systemctl} daemon-reload" if ours else "no units of ours are installed there")
     return 0
 
 
@@ -154,37 +137,31 @@ def _installed_name(template: str) -> str:
     return template.replace(".sysusers", ".conf")
 
 
-def _put(file: StampedFile, *, replace: bool, dry_run: bool) -> None:
-    state = file.state()
-    done = {"absent": "written", "outdated": "updated", "changed": "replaced", "unchanged": "unchanged"}[state]
-    if state == "changed" and not replace:
-        print(f"kept       {file.path} (changed by hand; --replace puts ours in its place). The difference:")
-        print(file.difference(), end="")
-        return
-    if dry_run and state != "unchanged":
-        print(f"to write   {file.path}")
-        print(file.difference(), end="")
-        return
-    if state == "changed":
-        print(f"set aside  {file.set_aside()}")
-    if state != "unchanged":
-        file.write()
-    print(f"{done:<10} {file.path}")
+def _read(path: Path) -> str | None:
+    try:
+        return path.read_text("utf-8", "replace")
+    except FileNotFoundError:
+        return None
 
 
-def _edit(file: StampedFile, text: str, *, dry_run: bool) -> None:
-    """Change a person's file to ``text``, and show what was changed."""
-    print(f"{'to edit' if dry_run else 'edited':<10} {file.path} (changed by hand: only what was asked for now)")
-    print(file.difference(text), end="")
+def _write(path: Path, text: str, *, dry_run: bool) -> None:
+    before = _read(path)
+    if before == text:
+        print(f"{'unchanged':<10} {path}")
+        return
     if not dry_run:
-        file.edit(text)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, text.encode())
+    done = "to write" if dry_run else "written" if before is None else "updated"
+    print(f"{done:<10} {path}")
 
 
-def _defaults(places: _Places) -> dict[str, str]:
-    """Return what holds for the units where nobody says otherwise, beside the settings' own defaults."""
+def _variables_given(places: _Places) -> dict[str, str]:
+    """Return what the environment says of the units, for an environment file that is not there yet."""
     base = os.environ.get("XDG_CACHE_HOME")
     # The user manager may not know that variable.
-    return {"OPENVINO_RERANKER_CACHE": f"{base}/openvino-reranker"} if places.kind == "user" and base else {}
+    cache = {"OPENVINO_RERANKER_CACHE": f"{base}/openvino-reranker"} if places.kind == "user" and base else {}
+    return cache | variables_in(os.environ)
 
 
 def _check_address(settings: Settings) -> None:
@@ -194,6 +171,47 @@ def _check_address(settings: Settings) -> None:
         raise SettingError(f"host is {settings.host!r}; a socket unit needs an address, such as 127.0.0.1") from None
     if not settings.port:
         raise SettingError("port is 0; a socket unit needs a port of its own, such as 18818")
+
+
+def _check_flags(wanted: Settings, in_file: Settings, file: Path) -> None:
+    """Refuse flags that the services would not see.
+
+    Raises:
+        SettingError: The environment file says something else.
+    """
+    lines = [
+        assignment(each, getattr(wanted, each.name))
+        for each in IN_FILE
+        if getattr(wanted, each.name) != getattr(in_file, each.name)
+    ]
+    if lines:
+        raise SettingError(
+            f"{file} holds the settings, and it is yours: write there\n  "
+            + "\n  ".join(lines)
+            + "\nand run install-units again without the flags"
+        )
+
+
+def _warn_of_unused(given: dict[str, str], in_file: dict[str, str], file: Path) -> None:
+    for variable in sorted(given.keys() - in_file.keys()):
+        print(
+            f"openvino-reranker: warning: {variable} is set here, but the services get their settings from {file}",
+            file=sys.stderr,
+        )
+
+
+def _template_values(places: _Places, settings: Settings) -> TemplateValues:
+    needed = [settings.model_dir] if settings.model_dir else []
+    if settings.model and (path := Path(settings.model).expanduser()).is_absolute() and path.exists():
+        needed.append(path)
+    return TemplateValues(
+        environment=places.environment_as_seen,
+        host=settings.host,
+        port=settings.port,
+        device=settings.device,
+        needed=tuple(each.resolve() for each in needed),
+        permanent=PERMANENT,
+    )
 
 
 def _warn_if_not_installed() -> None:
@@ -207,7 +225,7 @@ def _warn_if_not_installed() -> None:
         )
 
 
-def _warn_of_closed_folders(values: Values) -> None:
+def _warn_of_closed_folders(values: TemplateValues) -> None:
     for folder in unreachable([*python_folders(), *values.needed]):
         print(
             f"openvino-reranker: warning: {folder} is closed to other users, so the services' user cannot read it; "
@@ -225,8 +243,8 @@ next (nothing was started or enabled):
   systemctl --user daemon-reload
   systemctl --user enable --now openvino-reranker.target
 {check}
-also while you are not logged in: loginctl enable-linger
-after a change: systemctl --user daemon-reload; systemctl --user restart openvino-reranker.target
+to keep it running while you are not logged in: loginctl enable-linger
+after a change of settings: systemctl --user daemon-reload; systemctl --user restart openvino-reranker.target
 after another host or port also: systemctl --user restart openvino-reranker-http.socket"""
     return f"""
 next, as root (nothing was started or enabled):
@@ -235,6 +253,6 @@ next, as root (nothing was started or enabled):
   systemctl daemon-reload
   systemctl enable --now openvino-reranker.target
 {check}
-who may use {SYSTEM_RUNTIME_DIR}/requests.sock: usermod -aG openvino-reranker NAME
-after a change: systemctl daemon-reload; systemctl restart openvino-reranker.target
+to let a user use {SYSTEM_RUNTIME_DIR}/requests.sock: usermod -aG openvino-reranker NAME
+after a change of settings: systemctl daemon-reload; systemctl restart openvino-reranker.target
 after another host or port also: systemctl restart openvino-reranker-http.socket"""

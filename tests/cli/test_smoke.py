@@ -47,7 +47,7 @@ def test_the_command_looks_at_sysfs(
     monkeypatch.setattr(smoke, "_ask_http", ask)
     monkeypatch.setattr(smoke, "_http_ready", lambda url: "")
     arguments = argparse.Namespace(url="http://127.0.0.1:1", socket=None, timeout=5.0)
-    assert smoke.run(arguments, None, tree.root) == status  # type: ignore[arg-type]
+    assert smoke.run(arguments, tree.root) == status
     assert ("busy time in sysfs stayed" in capsys.readouterr().out) is (status == 1)
 
 

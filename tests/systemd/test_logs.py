@@ -24,6 +24,6 @@ def test_lines_have_a_priority_only_where_the_journal_reads_them(runtime: Path, 
         lines = read.read().splitlines()
     assert ended.returncode == 1
     assert len(lines) == 1
-    assert "another broker is listening" in lines[0]
+    assert "is listening on" in lines[0]
     assert lines[0].startswith("<3>another") == to_the_journal
     assert (" broker " in lines[0].split("another")[0]) == (not to_the_journal)

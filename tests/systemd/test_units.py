@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from openvino_reranker.npu_worker.errors import PERMANENT
+from openvino_reranker.protocol.timeouts import DEFAULT_TIMEOUTS
 from openvino_reranker.tests.processes import ROOT, RuntimeFolder, run_program
 
 KINDS = ("user", "system")
@@ -158,7 +159,8 @@ def test_services_run_this_environment_and_stop_with_the_target(installed: dict[
         command = unit["Service"]["ExecStart"]
         assert command == f"{sys.executable} -P -m openvino_reranker {service} --runtime-dir %t/openvino-reranker"
     worker = read_unit(installed[kind] / "openvino-reranker-worker.service")["Service"]
-    assert {int(status) for status in worker["RestartPreventExitStatus"].split()} == PERMANENT
+    assert {int(status) for status in worker["RestartPreventExitStatus"].split()} == PERMANENT | {2}
+    assert float(worker["WatchdogSec"]) == DEFAULT_TIMEOUTS.watchdog
     assert read_unit(installed[kind] / "openvino-reranker-broker.service")["Service"]["LimitNOFILE"] == "65536"
 
 
