@@ -93,8 +93,7 @@ class Caller:
         if not status.ready:
             raise Unavailable(status.reason)
         report: dict[str, Any] = msgspec.to_builtins(status)
-        fronts = status.peers.get("http_front", [])
-        report["pids"] = {"broker": status.pid, "worker": status.worker.pid, "http": fronts[-1] if fronts else None}
+        report["pids"] = status.pids()
         return report
 
     def close(self) -> None:

@@ -244,7 +244,7 @@ def _readiness(status: Status) -> dict[str, Any]:
         "queue": msgspec.to_builtins(status.queue),
         "counters": status.counters,
         "limits": msgspec.to_builtins(status.limits),
-        "pids": {"broker": status.pid, "worker": worker.pid, "http": os.getpid()},
+        "pids": status.pids() | {"http": os.getpid()},
         "uptime_s": status.uptime_s,
     }
 

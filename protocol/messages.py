@@ -365,6 +365,11 @@ class Status(Message, frozen=True, tag="status"):
     limits: Limits
     score_cache: CacheStatus = CacheStatus()
 
+    def pids(self) -> dict[str, int | None]:
+        """Return the process ids of the three components; None for one that is not there."""
+        fronts = self.peers.get("http_front", [])
+        return {"broker": self.pid, "worker": self.worker.pid, "http": fronts[-1] if fronts else None}
+
 
 BrokerMessage = Welcome | Scores | Refusal | Status
 BrokerToWorker = WorkerWelcome | Batch | WhoAreYou | Dismissed
