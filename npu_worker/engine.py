@@ -81,6 +81,8 @@ class Engine:
         if device == "NPU":
             npu = npu or NpuSettings(folder.parent / "compiled")
             npu_device = start_npu(model, tokenizer, npu, platform or Platform(), say)
+            if npu_device.longest < tokenizer.max_length:  # the longer buckets cannot be had
+                tokenizer = PairTokenizer(folder / "tokenizer.json", npu_device.longest)
             engine = cls(model, tokenizer, npu_device, npu_device.busy_monitor)
         else:
             on = DynamicDevice(folder / "model.xml", model.card.max_length, device, precision, threads)

@@ -4,6 +4,7 @@ A window is a part of the passage that is scored as if it were all of it, so it 
 can: then its text alone has the same tokens as it has inside the passage.
 """
 
+import itertools
 from collections.abc import Sequence
 
 #: Windows begin so much of a window apart when nobody says otherwise: neighbours share the rest, so that no sentence is
@@ -40,7 +41,7 @@ def window_spans(word_starts: Sequence[bool], room: int, stride: int, max_window
 
 def _word_start(word_starts: Sequence[bool], token: int, among: range) -> int:
     """Return the token in ``among`` that begins a word: the last up to ``token``, else the first after it, else it."""
-    for place in (*range(token, among.start - 1, -1), *range(token + 1, among.stop)):
+    for place in itertools.chain(range(token, among.start - 1, -1), range(token + 1, among.stop)):
         if word_starts[place]:
             return place
     return token

@@ -1,4 +1,4 @@
-"""Gets an NPU's buckets ready, shortest first: from the cache or the compiler, then through the proof."""
+"""Gets an NPU's buckets ready, longest first: from the cache or the compiler, then through the proof."""
 
 import contextlib
 import logging
@@ -14,6 +14,7 @@ import openvino as ov
 from ..errors import CompileFailed, DeviceLost, WorkerError, WrongLogits
 from ..tokenization import PairTokenizer, Row
 from .blob_cache import GIVE_UP_AFTER, BlobCache
+from .bucket_plan import LEAST_LONGEST
 from .busy_counter import BusyCounter
 from .compiled_bucket import CompiledBucket
 from .compiler import CompilerDied, run_child
@@ -83,37 +84,36 @@ class BucketLoader:
         self._counter = counter
         self._compile_limit_s = compile_limit_s
         self._retry = retry
-        self._left = [each.tokens for each in device.buckets]
+        self._pending = list(device.wanted)  # the longest last
 
-    def load_one(self, say: Say) -> None:
-        """Get buckets ready until one is.
+    def load_next(self, say: Say) -> None:
+        """Get the longest of the missing buckets ready; one that cannot be had is given up and the next one tried.
 
         Raises:
-            CompileFailed: None can be compiled, or not the longest one, which every long pair needs.
+            CompileFailed: No bucket can be compiled that is long enough to be the longest.
             WorkerError: The NPU failed, or a proof did.
         """
-        while self._left:
-            tokens = self._left.pop(0)
+        least = min(LEAST_LONGEST, self._device.wanted[-1])
+        reasons: list[str] = []
+        while self._pending and (self._device.buckets or self._pending[-1] >= least):
+            tokens = self._pending.pop()
             say(f"{self._device.progress()} ({tokens} tokens)")
             try:
                 bucket, proof = self._load(tokens)
             except _GivenUp as given_up:
-                if not self._left:
-                    raise CompileFailed(
-                        f"the bucket of {tokens} tokens, the longest, cannot be had, and pairs of that length have no "
-                        f"other: {given_up}"
-                    ) from None
-                logger.warning("no bucket of %d tokens: %s; its pairs run in the next larger one", tokens, given_up)
-                self._device.give_up(tokens, str(given_up))
+                reasons.append(str(given_up))
+                self._give_up(tokens, reasons[-1])
                 continue
             self._device.admit(bucket, proof)
             return
+        if not self._device.buckets:
+            raise CompileFailed(f"no bucket of {least} tokens or more can be compiled; of the longest: {reasons[0]}")
 
     def load_rest(self) -> None:
         """Get all other buckets ready; a failure is told to the device."""
         try:
-            while self._left:
-                self.load_one(logger.info)
+            while self._pending:
+                self.load_next(logger.info)
             logger.info("all buckets are ready")
         except WorkerError as error:
             self._device.fail(error)
@@ -121,9 +121,16 @@ class BucketLoader:
             logger.exception("the thread that compiles broke")
             self._device.fail(WorkerError(f"getting the NPU's buckets ready broke: {error}"))
 
-    def load_rest_behind(self) -> None:
+    def load_rest_in_background(self) -> None:
         """Do ``load_rest`` in a thread that ends with the process."""
         threading.Thread(target=self.load_rest, name="openvino-reranker-compile", daemon=True).start()
+
+    def _give_up(self, tokens: int, why: str) -> None:
+        then = (
+            "its rows run in the next larger one" if self._device.buckets else "texts are cut to the next shorter one"
+        )
+        logger.warning("no bucket of %d tokens: %s; %s", tokens, why, then)
+        self._device.give_up(tokens, why)
 
     def _load(self, tokens: int) -> tuple[CompiledBucket, Proof]:
         """Return a bucket that has passed its test."""
@@ -169,7 +176,7 @@ class BucketLoader:
 
     def _expected(self, tokens: int) -> tuple[list[Row], list[float]]:
         """Return a bucket's fixed rows and their logits; those of all buckets are computed together."""
-        rows = {each.tokens: make_rows(self._tokenizer, each.tokens) for each in self._device.buckets}
+        rows = {each: make_rows(self._tokenizer, each) for each in self._device.wanted}
         self._reference.of([row for each in rows.values() for row in each])
         return rows[tokens], self._reference.of(rows[tokens])
 

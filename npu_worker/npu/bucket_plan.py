@@ -12,6 +12,8 @@ from ..packing import Run
 
 #: Tokens of the shapes that are compiled unless others are asked for.
 DEFAULT_BUCKETS = (64, 96, 128, 192, 256, 384, 512)
+#: The longest bucket that can be had may be no shorter, tokens: 29 are left for the query then, and 32 for a passage.
+LEAST_LONGEST = 64
 #: A row's work is ``24 x width^2`` a token and layer for the dense parts and ``4 x width x length`` for attention, so
 #: attention adds ``length / (6 x width)``; cross-encoders of this size are 384 wide.
 _ATTENTION_TOKENS = 6 * 384
@@ -44,7 +46,10 @@ def plan(lengths: Sequence[int], buckets: Sequence[int]) -> list[Run]:
 
     Args:
         lengths: Each row's tokens.
-        buckets: Tokens of the shapes there are, sorted.
+        buckets: Tokens of the shapes that are ready, sorted.
+
+    Raises:
+        ValueError: A row fits none.
     """
     return [Run((row,), place(length, buckets)) for row, length in enumerate(lengths)]
 

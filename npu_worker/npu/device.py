@@ -1,8 +1,7 @@
 """The NPU as the worker uses it: one compiled model for each bucket, rows one at a time, several in flight.
 
-A row whose bucket is still being compiled waits for it, and the others pass it by. (A larger bucket would not be
-ready earlier: they are compiled shortest first.) A bucket that cannot be compiled hands its rows to the next
-larger one.
+Buckets are compiled longest first, so whatever is asked can be run from the beginning: a row goes to the smallest
+bucket that is ready and holds it, and each further bucket only makes shorter rows cheaper.
 """
 
 import threading
@@ -16,7 +15,7 @@ from ..device import Finished, Wake
 from ..errors import DeviceLost, WorkerError
 from ..packing import Run
 from ..tokenization import Row
-from .bucket_plan import place, plan, with_costs
+from .bucket_plan import plan, with_costs
 from .busy_monitor import BusyMonitor
 from .compiled_bucket import BucketRequest, CompiledBucket
 from .error_messages import RELOAD, translate
@@ -29,32 +28,35 @@ NO_NUMBERS_IN_A_ROW = 3
 class NpuDevice:
     """A device of static shapes.
 
-    Buckets come while it is in use, from the thread that compiles them.
+    Buckets come while it is in use, from the thread that compiles them, the longest first.
 
     Args:
-        lengths: Tokens of all its buckets, sorted.
+        wanted: Tokens of all the buckets it is to have.
         requests: Rows in flight over all of them; 0 until the first compiled bucket tells.
         precision: Of the arithmetic, for status pages.
         busy_monitor: What proves that it works.
         about: What else status pages show.
+
+    Attributes:
+        buckets: Those that are ready, each with what a row of it costs; the list is replaced when one comes.
     """
 
     name = "NPU"
     budget_tokens = 8192
 
     def __init__(
-        self, lengths: Sequence[int], requests: int, precision: str, busy_monitor: BusyMonitor, about: dict[str, Any]
+        self, wanted: Sequence[int], requests: int, precision: str, busy_monitor: BusyMonitor, about: dict[str, Any]
     ) -> None:
         self.precision = precision
         self.busy_monitor = busy_monitor
-        self.buckets: Sequence[Bucket] = with_costs(lengths)
+        self.buckets: Sequence[Bucket] = []
+        self.wanted = tuple(sorted(wanted))
         self.requests = requests
         self._about = about
         self._in_flight = 0
         self._ended: deque[tuple[Run, BucketRequest, Exception | None, float]] = deque()
         # Shared with the thread that compiles:
         self._lock = threading.Lock()
-        self._lengths = tuple(lengths)
         self._ready: dict[int, CompiledBucket] = {}
         self._proofs: dict[int, Proof] = {}
         self._given_up: dict[int, str] = {}
@@ -64,14 +66,20 @@ class NpuDevice:
 
     # --- what the worker's loop calls ---------------------------------------------------------------
 
+    @property
+    def longest(self) -> int:
+        """Tokens of the longest row it can run."""
+        return self.buckets[-1].tokens
+
     def pack(self, lengths: Sequence[int]) -> list[Run]:
-        """Return a run for each row."""
-        return plan(lengths, self._lengths)
+        """Return a run for each row, in the buckets that are ready now."""
+        return plan(lengths, [bucket.tokens for bucket in self.buckets])
 
     def start(self, run: Run, rows: Sequence[Row], wake: Wake) -> bool:
-        """Start a run; False if no more fits in flight, or if its bucket is still being compiled."""
+        """Start a run; False if no more fits in flight."""
         self._wake = wake
-        if self._in_flight >= self.requests or (bucket := self._bucket_of(run)) is None or not bucket.free:
+        bucket = self._ready[run.length]
+        if self._in_flight >= self.requests or not bucket.free:
             return False
         request = bucket.free.pop()
         self._in_flight += 1
@@ -85,10 +93,6 @@ class NpuDevice:
         except RuntimeError as error:
             ended(error)
         return True
-
-    def waits(self, run: Run) -> bool:
-        """Return whether a run's bucket is still being compiled."""
-        return self._bucket_of(run) is None
 
     def collect(self) -> list[Finished]:
         """Return the runs that have finished since the last call."""
@@ -121,13 +125,13 @@ class NpuDevice:
         """Return how far compiling is, such as ``compiling 3/7``; empty when it is done."""
         with self._lock:
             done = len(self._ready) + len(self._given_up)
-        return "" if done >= len(self.buckets) else f"compiling {done + 1}/{len(self.buckets)}"
+        return "" if done >= len(self.wanted) else f"compiling {done + 1}/{len(self.wanted)}"
 
     def details(self) -> dict[str, Any]:
         """Return what status pages show."""
         progress = self.progress()
         with self._lock:
-            buckets = {str(each.tokens): self._state(each.tokens) for each in self.buckets}
+            buckets = {str(tokens): self._state(tokens) for tokens in self.wanted}
         return {"npu": self._about, "compile": progress or "done", "buckets": buckets, **self.busy_monitor.details()}
 
     # --- what the thread that compiles calls --------------------------------------------------------
@@ -137,13 +141,13 @@ class NpuDevice:
         with self._lock:
             self._proofs[bucket.tokens] = proof
             self._ready[bucket.tokens] = bucket
+            self.buckets = with_costs(sorted(self._ready))
         self._wake_up()
 
     def give_up(self, tokens: int, why: str) -> None:
-        """Note that there will be no bucket of this length; the last one cannot be given up."""
+        """Note that there will be no bucket of this length: its rows run in the next larger one, or are cut."""
         with self._lock:
             self._given_up[tokens] = why
-            self._lengths = tuple(length for length in self._lengths if length != tokens)
         self._wake_up()
 
     def fail(self, error: WorkerError) -> None:
@@ -151,10 +155,6 @@ class NpuDevice:
         with self._lock:
             self._trouble = self._trouble or error
         self._wake_up()
-
-    def _bucket_of(self, run: Run) -> CompiledBucket | None:
-        # A run may have been planned for a bucket that was given up since.
-        return self._ready.get(place(run.length, self._lengths))
 
     def _state(self, tokens: int) -> dict[str, Any]:
         if (why := self._given_up.get(tokens)) is not None:

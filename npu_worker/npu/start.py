@@ -1,4 +1,4 @@
-"""From a ready model to an NPU that has proven one bucket and gets the others ready behind it."""
+"""From a ready model to an NPU that has proven its longest bucket and gets the shorter ones ready in a thread."""
 
 import logging
 import time
@@ -27,7 +27,7 @@ logger = logging.getLogger("openvino_reranker.worker")
 def start_npu(
     model: ReadyModel, tokenizer: PairTokenizer, settings: NpuSettings, platform: Platform, say: Say
 ) -> NpuDevice:
-    """Return the NPU with its first bucket proven; the others follow in a thread.
+    """Return the NPU with its longest bucket proven; shorter ones follow in a thread.
 
     Raises:
         DeviceUnavailable: It is not there, not accessible, or not an NPU.
@@ -35,8 +35,8 @@ def start_npu(
         CompileFailed: Nothing can be compiled.
     """
     device, loader = make_npu(model, tokenizer, settings, platform)
-    loader.load_one(say)
-    loader.load_rest_behind()
+    loader.load_next(say)
+    loader.load_rest_in_background()
     return device
 
 

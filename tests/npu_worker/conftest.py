@@ -56,7 +56,7 @@ class Service:
         self.runtime = folder / "run"
         self.cache = folder / "compiled"
         self.tree = tree
-        self._model = model
+        self.model = model
         self._log = folder / "worker.log"
         self._started: list[subprocess.Popen[bytes]] = []
 
@@ -68,7 +68,7 @@ class Service:
         self.runtime.mkdir(mode=0o700, exist_ok=True)
         settings.setdefault("buckets", [32, 64])
         command = [sys.executable, str(LAUNCHER), str(self.tree.base), str(self.runtime)]
-        command += [str(self._model.folder), str(self.cache), json.dumps(settings)]
+        command += [str(self.model.folder), str(self.cache), json.dumps(settings)]
         with self._log.open("ab") as log:
             worker = subprocess.Popen(command, env=environment(), stderr=log)
         self._started.append(worker)

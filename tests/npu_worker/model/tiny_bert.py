@@ -86,18 +86,18 @@ def make_tokenizer() -> Tokenizer:
     return tokenizer
 
 
-def write_folder(folder: Path, weights: dict[str, Any] | None = None, **config: Any) -> Path:
+def write_folder(folder: Path, weights: dict[str, Any] | None = None, max_length: int = 64, **config: Any) -> Path:
     """Write what ``save_pretrained`` writes."""
     folder.mkdir(parents=True, exist_ok=True)
     save_file(make_weights() if weights is None else weights, folder / "model.safetensors")
-    write_beside(folder, **config)
+    write_beside(folder, max_length, **config)
     return folder
 
 
-def write_beside(folder: Path, **config: Any) -> None:
+def write_beside(folder: Path, max_length: int = 64, **config: Any) -> None:
     """Write what lies beside the weights."""
     (folder / "config.json").write_text(json.dumps(CONFIG | config))
-    (folder / "tokenizer_config.json").write_text(json.dumps({"model_max_length": 64}))
+    (folder / "tokenizer_config.json").write_text(json.dumps({"model_max_length": max_length}))
     make_tokenizer().save(str(folder / "tokenizer.json"))
 
 

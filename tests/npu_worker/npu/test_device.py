@@ -5,6 +5,7 @@ import pytest
 from openvino_reranker.npu_worker.errors import DeviceLost, WorkerError
 from openvino_reranker.npu_worker.job import Job
 from openvino_reranker.npu_worker.model.store import ReadyModel
+from openvino_reranker.npu_worker.npu.bucket_plan import cost
 from openvino_reranker.npu_worker.npu.compiled_bucket import BucketRequest, CompiledBucket
 from openvino_reranker.npu_worker.npu.device import NO_NUMBERS_IN_A_ROW, NpuDevice
 from openvino_reranker.npu_worker.npu.self_test import Proof
@@ -72,29 +73,26 @@ def test_so_many_in_flight_over_all_buckets(device: NpuDevice) -> None:
     assert device.start(runs[2], batch, nothing)
 
 
-def test_a_row_whose_bucket_is_being_compiled_waits_and_others_pass_it_by(device: NpuDevice, tiny: ReadyModel) -> None:
-    # Given a device whose longest bucket is not there yet, and a batch with a long pair first
-    small, middle = admit(device, 16), admit(device, 32)
+def test_a_row_runs_in_the_smallest_bucket_that_is_ready(device: NpuDevice, tiny: ReadyModel) -> None:
+    # Given a device whose longest bucket alone is there
+    large = admit(device, 64)
+    assert device.longest == 64
+    assert [run.length for run in device.pack([10, 20, 40])] == [64, 64, 64]
+    assert [(bucket.tokens, bucket.cost) for bucket in device.buckets] == [(64, cost(64))]
     tokenizer = PairTokenizer(tiny.folder / "tokenizer.json", 64)
     pipeline = Pipeline(device, nothing)
-    pipeline.add(job(0, tokenizer, device, ["berlin " * 70, "berlin"]), 0.0)
-    pipeline.add(job(1, tokenizer, device, ["live"]), 0.0)
-    # When the short ones have ended
-    end_all(small, middle)
-    done = pipeline.advance(1.0)
-    # Then the later batch is answered, and the earlier one waits, without the device being called stuck
-    assert [each.number for each in done] == [1]
-    assert not pipeline.idle
-    assert pipeline.stalled_ms(100.0) == 0
-    # Until its bucket comes
-    large = admit(device, 64)
-    pipeline.advance(2.0)
+    pipeline.add(job(0, tokenizer, device, ["berlin", "live"]), 0.0)
+    # When a shorter one comes while a batch is under way
+    small = admit(device, 16)
+    pipeline.add(job(1, tokenizer, device, ["berlin", "berlin " * 40]), 0.0)
+    # Then that batch ends as it was planned, and the next one uses it
+    assert [bucket.tokens for bucket in device.buckets] == [16, 64]
     end_all(large)
-    [late] = pipeline.advance(3.0)
-    answer = late.answer(7)
-    assert isinstance(answer, BatchResult)
-    assert answer.logits == [64.0, float(answer.tokens[1])]
-    assert answer.npu_busy_delta_us == 7
+    [first] = pipeline.advance(1.0)
+    end_all(small, large)
+    [second] = pipeline.advance(2.0)
+    answers = [each.answer(7) for each in (first, second)]
+    assert [answer.padded_tokens for answer in answers if isinstance(answer, BatchResult)] == [128, 80]
     assert pipeline.idle
 
 
@@ -111,27 +109,21 @@ def end_all(*buckets: FakeBucket) -> None:
 
 
 def test_a_bucket_given_up_hands_its_rows_to_the_next_larger_one(device: NpuDevice) -> None:
-    admit(device, 16)
-    batch = rows(20)
-    [planned] = device.pack([20])
-    assert device.waits(planned)
+    admit(device, 64)
     device.give_up(32, "the compiler aborted")
-    assert device.waits(planned)  # for the larger one now
-    large = admit(device, 64)
-    assert device.start(planned, batch, nothing)
-    assert len(large.free) == 1
+    admit(device, 16)
     assert [run.length for run in device.pack([20, 10])] == [64, 16]
     assert device.progress() == ""
     assert device._state(32) == {"state": "given up", "why": "the compiler aborted"}
 
 
-def test_a_bucket_that_comes_wakes_the_loop(device: NpuDevice) -> None:
-    woken: list[int] = []
-    assert not device.start(Run((0,), 16), rows(10), lambda: woken.append(1))
+def test_progress_counts_what_was_given_up(device: NpuDevice) -> None:
     assert device.progress() == "compiling 1/3"
-    admit(device, 16)
-    assert woken == [1]
+    device.give_up(64, "the compiler aborted")
     assert device.progress() == "compiling 2/3"
+    admit(device, 32)
+    assert device.longest == 32
+    assert device.progress() == "compiling 3/3"
 
 
 @pytest.mark.parametrize(
@@ -142,7 +134,7 @@ def test_a_bucket_that_comes_wakes_the_loop(device: NpuDevice) -> None:
     ],
 )
 def test_a_failed_inference_is_the_end_of_the_device(device: NpuDevice, tiny: ReadyModel, said: str, says: str) -> None:
-    bucket = admit(device, 16)
+    bucket = admit(device, 64)
     pipeline = Pipeline(device, nothing)
     pipeline.add(job(3, PairTokenizer(tiny.folder / "tokenizer.json", 64), device, ["live"]), 0.0)
     device.check()
@@ -156,7 +148,7 @@ def test_a_failed_inference_is_the_end_of_the_device(device: NpuDevice, tiny: Re
 
 
 def test_a_pair_that_overflows_fails_alone(device: NpuDevice, tiny: ReadyModel) -> None:
-    bucket = admit(device, 16)
+    bucket = admit(device, 64)
     tokenizer = PairTokenizer(tiny.folder / "tokenizer.json", 64)
     pipeline = Pipeline(device, nothing)
     for number in range(2 * NO_NUMBERS_IN_A_ROW):  # every other pair
@@ -174,7 +166,7 @@ def test_a_pair_that_overflows_fails_alone(device: NpuDevice, tiny: ReadyModel) 
 
 
 def test_a_device_that_answers_no_numbers_is_lost(device: NpuDevice, tiny: ReadyModel) -> None:
-    bucket = admit(device, 16)
+    bucket = admit(device, 64)
     tokenizer = PairTokenizer(tiny.folder / "tokenizer.json", 64)
     pipeline = Pipeline(device, nothing)
     for number in range(NO_NUMBERS_IN_A_ROW):

@@ -53,7 +53,7 @@ def test_a_lost_device_is_no_reason_to_throw_a_compiled_bucket_away(
     before = sorted(tmp_path.glob("*.blob"))
     assert len(before) == 2
     monkeypatch.setattr(bucket_loader, "CompiledBucket", raises(LOST))
-    with pytest.raises(DeviceLost, match="loading 32 tokens"):
+    with pytest.raises(DeviceLost, match="loading 64 tokens"):
         open_npu(tree, tiny, tmp_path)
     assert sorted(tmp_path.glob("*.blob")) == before
 
@@ -71,5 +71,5 @@ def test_a_row_that_never_ends_is_a_lost_device(
     tree: SysfsTree, tiny: ReadyModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(compiled_bucket, "DEFAULT_TIMEOUTS", Timeouts(device_stuck=0))
-    with pytest.raises(DeviceLost, match=r"self-test of 32 tokens.*timed out after 0 s"):
+    with pytest.raises(DeviceLost, match=r"self-test of 64 tokens.*timed out after 0 s"):
         open_npu(tree, tiny, tmp_path)

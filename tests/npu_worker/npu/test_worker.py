@@ -2,13 +2,16 @@
 
 import contextlib
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
 from openvino_reranker.client.sync import Reranker
 from openvino_reranker.npu_worker.errors import PERMANENT
+from openvino_reranker.npu_worker.model.pull import pull
 from openvino_reranker.protocol.errors import RerankError
 from openvino_reranker.tests.npu_worker.conftest import BENT, Service, until
+from openvino_reranker.tests.npu_worker.model.tiny_bert import write_folder
 from openvino_reranker.tests.npu_worker.npu.sysfs_tree import SysfsTree
 
 PASSAGES = ["berlin had a population of three million", "a cat sat on the mat", "people live in berlin " * 30]
@@ -132,6 +135,22 @@ def test_a_compiler_that_aborts_leaves_the_other_buckets(service: Service) -> No
         "why": "the compiler's process was ended by SIGABRT",
     }
     assert len(list(service.cache.glob("*-32-*.poisoned"))) == 1
+    reranker.close()
+
+
+def test_without_the_longest_bucket_texts_are_cut_to_the_next_one(service: Service, tmp_path: Path) -> None:
+    # Given a model of 128 tokens whose longest bucket does not compile
+    service.model = pull(tmp_path / "cache", str(write_folder(tmp_path / "longer", max_length=128)), "fp16", print)
+    service.tree.tick()
+    service.start_broker()
+    service.start_worker(buckets=[64, 128], platform={"compiler": [sys.executable, str(BENT), "abort-128"]})
+    reranker = service.reranker()
+    # Then the service says what it can take, and of each text whether it was cut
+    assert reranker.status().worker.max_length == 64
+    assert details(reranker)["buckets"]["128"]["state"] == "given up"
+    passages = ["berlin " * words for words in (40, 100)]
+    hits = reranker.rerank("people live", passages, timeout=20).hits
+    assert {hit.index: hit.truncated for hit in hits} == {0: False, 1: True}
     reranker.close()
 
 
