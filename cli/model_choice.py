@@ -15,7 +15,6 @@ def npu_settings(settings: Settings) -> NpuSettings:
         requests=settings.npu_requests,
         hint=settings.npu_hint,
         options=read_options(",".join(settings.npu_options)),
-        proof_batches=settings.npu_proof_batches,
         compile_limit_s=settings.npu_compile_timeout,
     )
 

@@ -11,7 +11,7 @@ from ..broker.core import DEFAULT_PLAN
 from ..npu_worker.model.cache_root import cache_root
 from ..npu_worker.npu.bucket_plan import DEFAULT_BUCKETS
 from ..npu_worker.npu.plugin_options import read_options
-from ..npu_worker.npu.settings import COMPILE_LIMIT_S, PROOF_BATCHES
+from ..npu_worker.npu.settings import COMPILE_LIMIT_S
 from ..protocol.limits import DEFAULT_LIMITS
 from ..protocol.socket_paths import find_requests_socket, runtime_dir
 
@@ -152,13 +152,6 @@ SETTINGS = (
     Setting(
         "npu_compile_timeout", int(COMPILE_LIMIT_S), _whole(1, 86_400), "seconds one row length may compile", _NPU
     ),
-    Setting(
-        "npu_proof_batches",
-        PROOF_BATCHES,
-        _whole(1, 1000),
-        "batches the NPU's busy time may stand still for before the worker gives up",
-        ("serve", "worker"),
-    ),
     Setting("cache", None, _path, "folder of models", ("serve", "worker", "pull", "doctor", "bench")),
     Setting(
         "runtime_dir",
@@ -194,7 +187,6 @@ class Settings:
     npu_requests: int
     npu_options: tuple[str, ...]
     npu_compile_timeout: int
-    npu_proof_batches: int
     cache: Path
     runtime_dir: Path
     requests_socket: Path

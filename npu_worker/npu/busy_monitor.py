@@ -14,6 +14,10 @@ from .error_messages import RELOAD
 
 logger = logging.getLogger("openvino_reranker.worker")
 
+#: So many batches in a row without any rise are too many; more than one, since no hardware has shown yet how soon the
+#: counter tells of a job.
+PATIENCE = 8
+
 
 @dataclass(slots=True)
 class _OpenBatch:
@@ -60,11 +64,11 @@ class BusyMonitor:
 
     Args:
         counter: The counter.
-        patience: So many batches in a row without any rise are too many.
         now: The time, s (monotonic).
+        patience: So many batches in a row without any rise are too many.
     """
 
-    def __init__(self, counter: BusyCounter, patience: int, now: float) -> None:
+    def __init__(self, counter: BusyCounter, now: float, patience: int = PATIENCE) -> None:
         self._counter = counter
         self._patience = patience
         self._tally = Tally(last=counter.read(), began=now, seen=now)

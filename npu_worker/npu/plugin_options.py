@@ -63,10 +63,6 @@ def wanted_options(settings: NpuSettings, libraries: Path) -> dict[str, str]:
         # The default prefers OpenVINO's own compiler, and where that is not installed some versions stop there
         # instead of falling back to the driver's.
         options["NPU_COMPILER_TYPE"] = "DRIVER"
-    if settings.turbo:
-        options["NPU_TURBO"] = "YES"
-    if settings.tiles:
-        options["NPU_TILES"] = str(settings.tiles)
     return options | dict(settings.options)
 
 

@@ -57,7 +57,7 @@ def make_npu(
         clip(settings.buckets, model.card.max_length),
         settings.requests,
         "int8" if model.card.precision == "int8" else "f16",
-        BusyMonitor(counter, settings.proof_batches, time.monotonic()),
+        BusyMonitor(counter, time.monotonic()),
         {**asdict(identity), "options": options},
     )
     loader = BucketLoader(

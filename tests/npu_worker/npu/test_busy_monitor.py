@@ -10,7 +10,7 @@ from openvino_reranker.tests.npu_worker.npu.sysfs_tree import SysfsTree
 @pytest.fixture
 def monitor(tree: SysfsTree) -> BusyMonitor:
     tree.set(1000)
-    monitor: BusyMonitor = BusyMonitor(BusyCounter(tree.root), 3, 0.0)
+    monitor: BusyMonitor = BusyMonitor(BusyCounter(tree.root), 0.0, patience=3)
     return monitor
 
 
@@ -106,7 +106,7 @@ def test_what_others_did_while_the_worker_was_idle_is_no_batchs(tree: SysfsTree,
 
 
 def test_the_share_of_wall_time(tree: SysfsTree) -> None:
-    monitor: BusyMonitor = BusyMonitor(BusyCounter(tree.root), 3, 0.0)
+    monitor: BusyMonitor = BusyMonitor(BusyCounter(tree.root), 0.0, patience=3)
     tree.set(1000 + 250_000_000_000)
     monitor.look_if_idle(1e6)
     assert monitor.details()["npu_occupied_share"] == 0.25

@@ -57,10 +57,9 @@ def test_the_drivers_compiler_is_asked_for_unless_openvino_has_its_own(tmp_path:
 
 def test_settings_become_options_and_a_persons_own_win(tmp_path: Path) -> None:
     own = {"NPU_TILES": "4", "NPU_COMPILER_TYPE": "PLUGIN"}
-    settings = NpuSettings(tmp_path, hint="latency", turbo=True, tiles=2, options=own)
+    settings = NpuSettings(tmp_path, hint="latency", options=own)
     assert wanted_options(settings, tmp_path) == {
         "PERFORMANCE_HINT": "LATENCY",
-        "NPU_TURBO": "YES",
         "NPU_TILES": "4",
         "NPU_COMPILER_TYPE": "PLUGIN",
     }

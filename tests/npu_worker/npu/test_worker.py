@@ -9,6 +9,7 @@ import pytest
 from openvino_reranker.client.sync import Reranker
 from openvino_reranker.npu_worker.errors import PERMANENT
 from openvino_reranker.npu_worker.model.pull import pull
+from openvino_reranker.npu_worker.npu.busy_monitor import PATIENCE
 from openvino_reranker.protocol.errors import RerankError
 from openvino_reranker.tests.npu_worker.conftest import BENT, Service, until
 from openvino_reranker.tests.npu_worker.model.tiny_bert import write_folder
@@ -167,7 +168,7 @@ def test_a_compiler_that_always_aborts_is_a_persons_affair(service: Service) -> 
 @pytest.mark.parametrize(
     ("happens", "says"),
     [
-        (SysfsTree.freeze, "over 3 batches"),
+        (SysfsTree.freeze, "over 8 batches"),
         (lambda tree: tree.freeze() or tree.counter.unlink(), "can be read no more"),
         (lambda tree: tree.freeze() or tree.set("n/a"), "can be read no more"),
         (lambda tree: tree.bind(tree.device, "vfio-pci"), "has the driver vfio-pci now"),
@@ -178,7 +179,7 @@ def test_in_service_it_fails_closed_when_the_counter(service: Service, happens: 
     # Given a worker at work
     service.tree.tick()
     service.start_broker()
-    worker = service.start_worker(proof_batches=3)
+    worker = service.start_worker()
     reranker = service.reranker()
     assert (ask(reranker) or 0) > 0
     # When the counter proves nothing any more
@@ -186,9 +187,9 @@ def test_in_service_it_fails_closed_when_the_counter(service: Service, happens: 
     # Then the worker stops serving within so many batches, says so, and may be started again
     answered = 0
     with contextlib.suppress(RerankError):
-        for answered in range(9):  # noqa: B007
+        for answered in range(20):  # noqa: B007
             reranker.rerank("berlin", ["live"], timeout=1)
-    assert answered <= 3
+    assert answered <= PATIENCE
     status, _ = service.wait(worker)
     assert status == 75
     assert status not in PERMANENT
@@ -199,13 +200,13 @@ def test_in_service_it_fails_closed_when_the_counter(service: Service, happens: 
 def test_in_service_a_counter_that_jumps_back_is_a_reload(service: Service) -> None:
     service.tree.tick()
     service.start_broker()
-    service.start_worker(proof_batches=2)
+    service.start_worker()
     reranker = service.reranker()
     ask(reranker)
     service.tree.freeze()
     service.tree.set(7)
     service.tree.tick()
-    for _ in range(5):
+    for _ in range(PATIENCE + 2):
         assert (ask(reranker) or 0) > 0
     assert "jumped back" in service.log()
     until(lambda: details(reranker)["npu_counter_resets"] == 1, "told")
