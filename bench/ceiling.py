@@ -14,7 +14,7 @@ from ..npu_worker.pipeline import Pipeline
 from ..protocol.messages import Batch
 from .run import Group
 from .target import Caller
-from .texts import chosen
+from .texts import Workload
 
 #: Between two inferences in different processes: until the threads of the first have stopped spinning, s.
 _REST_S = 0.05
@@ -31,13 +31,13 @@ class Ceiling:
         self._engine = Engine.open(model_dir, device, precision, threads)
         self._pairs, self._seconds = 0, 0.0
 
-    def run(self, groups: list[Group], numbers: range) -> None:
+    def run(self, groups: list[Group], workload: Workload, numbers: range) -> None:
         """Run what the groups' callers send in their requests of these numbers."""
         queries: list[bytes] = []
         pairs: list[tuple[int, bytes]] = []
         members = [group for group in groups for _ in range(group.callers)]
         for seed, group in enumerate(members):
-            for question, passages in chosen(group.passages, seed, numbers):
+            for question, passages in workload.chosen(group.passages, seed, numbers):
                 pairs.extend((len(queries), passage.encode()) for passage in passages)
                 queries.append(question.encode())
         job = Job(Batch(0, queries, pairs), self._engine.tokenizer, self._engine.device)
@@ -62,7 +62,8 @@ class Ceiling:
         Tokenizing is included on both sides. The two take turns in going first.
         """
         took = []
-        for number, (question, texts) in zip(numbers, chosen(passages, 0, numbers), strict=True):
+        workload = Workload()  # the service must not know these pairs
+        for number, (question, texts) in zip(numbers, workload.chosen(passages, 0, numbers), strict=True):
             served = self._ask(caller, question, texts) if number % 2 else 0.0
             time.sleep(_REST_S)
             started = time.perf_counter()

@@ -53,6 +53,7 @@ def summarise(
         "errors": dict(Counter(each.asked.error for each in seen if each.asked.error is not None)),
         "pairs_per_batch": round(rise["batch_pairs"] / batches, 2),
         "callers_per_batch": round(rise["batch_callers"] / batches, 2),
+        "cached_share": round(rise.get("cached_pairs", 0) / max(1, rise["pairs"]), 4),
         "padding_waste": round(1 - rise["tokens"] / max(1, rise["padded_tokens"]), 4),
         "groups": {str(group): _latency([each for each in good if each.group == group]) for group in groups},
     }
@@ -93,6 +94,7 @@ def table(report: dict[str, Any]) -> str:
         f"({report['requests']} requests in {report['seconds']:.1f} s)",
         f"a batch: {report['pairs_per_batch']:.1f} pairs of {report['callers_per_batch']:.1f} callers; "
         f"{report['padding_waste']:.1%} of what the device ran was padding",
+        f"{report['cached_share']:.1%} of the pairs came from the score cache",
         "",
         f"{'callers x passages':<20}{'requests':>9}{'p50 ms':>10}{'p95 ms':>10}{'p99 ms':>10}{'added p50':>11}",
     ]

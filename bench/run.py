@@ -10,7 +10,7 @@ from typing import Any
 
 from ..protocol.messages import RequestClass
 from .target import Asked, Caller, Target
-from .texts import chosen, requests
+from .texts import Workload
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,9 @@ class Seen:
     asked: Asked
 
 
-def run_load(target: Target, groups: list[Group], numbers: range, on_answer: Callable[[Seen], None]) -> float:
+def run_load(
+    target: Target, groups: list[Group], workload: Workload, numbers: range, on_answer: Callable[[Seen], None]
+) -> float:
     """Let every caller of every group send its requests of these numbers; return the time to the last answer, s.
 
     One pair before the start is not counted: it opens connections. What a caller that died did not ask any more
@@ -62,7 +64,7 @@ def run_load(target: Target, groups: list[Group], numbers: range, on_answer: Cal
     try:
         for seed, group in enumerate(members):
             ours, theirs = context.Pipe()
-            process = context.Process(target=_call, args=(target, group, seed, numbers, theirs), daemon=True)
+            process = context.Process(target=_call, args=(target, group, workload, seed, numbers, theirs), daemon=True)
             process.start()
             theirs.close()
             pipes.append(ours)
@@ -108,14 +110,13 @@ def _receive(pipe: Connection) -> Any:
         return None
 
 
-def _call(target: Target, group: Group, seed: int, numbers: range, parent: Connection) -> None:
+def _call(target: Target, group: Group, workload: Workload, seed: int, numbers: range, parent: Connection) -> None:
     """Be one caller, in a process of its own."""
     caller = Caller(target, group.priority)
-    opening, passages = next(requests(1, seed))
-    caller.ask(opening, passages)
+    caller.ask(*workload.opening(seed))
     parent.send("warm")
     parent.recv()
-    for question, texts in chosen(group.passages, seed, numbers):
+    for question, texts in workload.chosen(group.passages, seed, numbers):
         parent.send(caller.ask(question, texts))
     caller.close()
     parent.close()

@@ -1,25 +1,49 @@
 """Questions and passages to load a service with: real-looking, of mixed lengths, and no two passages alike."""
 
+import secrets
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from itertools import count, cycle, islice
 
 from ..npu_worker.model.calibration import pairs
 
 
-def requests(passages: int, seed: int) -> Iterator[tuple[str, list[str]]]:
-    """Yield requests without end: a question and ``passages`` passages, the same ones for the same ``seed``.
+@dataclass(frozen=True, slots=True)
+class Workload:
+    """The texts of one run, the same ones for the same ``salt``.
 
-    Each passage begins with a number of its own, because identical pairs are computed only once.
+    Each passage begins with the salt and a number of its own, because identical pairs are computed only once: another
+    run has another salt, and finds nothing of this one in the score cache.
+
+    Attributes:
+        repeat: The share of a request's passages that the caller had asked before, 0 to 1. Above 0 a caller asks one
+            question again and again, as somebody does who looks for something.
+        salt: What tells this run's texts from another's.
     """
-    known = list(pairs())
-    texts = cycle([passage for _, passage in known])
-    for _ in range(seed * 11 % len(known)):
-        next(texts)
-    for number in count():
-        question = known[(seed * 7 + number) % len(known)][0]
-        yield question, [f"{seed}-{number}-{place} {next(texts)}" for place in range(passages)]
 
+    repeat: float = 0.0
+    salt: str = field(default_factory=lambda: secrets.token_hex(3))
 
-def chosen(passages: int, seed: int, numbers: range) -> Iterator[tuple[str, list[str]]]:
-    """Yield the requests of these numbers; the first is 0."""
-    return islice(requests(passages, seed), numbers.start, numbers.stop)
+    def requests(self, passages: int, seed: int) -> Iterator[tuple[str, list[str]]]:
+        """Yield a caller's requests without end: a question and ``passages`` passages."""
+        known = list(pairs())
+        texts = cycle([passage for _, passage in known])
+        for _ in range(seed * 11 % len(known)):
+            next(texts)
+        repeated = round(passages * self.repeat)
+        before: list[str] = []
+        for number in count():
+            question = known[(seed * 7 + (0 if self.repeat else number)) % len(known)][0]
+            kept = before[:repeated]
+            new = [f"{self.salt}-{seed}-{number}-{place} {next(texts)}" for place in range(passages - len(kept))]
+            before = kept + new
+            yield question, before
+
+    def chosen(self, passages: int, seed: int, numbers: range) -> Iterator[tuple[str, list[str]]]:
+        """Yield a caller's requests of these numbers; the first is 0."""
+        return islice(self.requests(passages, seed), numbers.start, numbers.stop)
+
+    def opening(self, seed: int) -> tuple[str, list[str]]:
+        """Return a request of one passage that is none of the caller's others, to open its connection with."""
+        question, (passage,) = next(self.requests(1, seed))
+        return question, [f"opening {passage}"]

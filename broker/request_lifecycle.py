@@ -127,7 +127,7 @@ class RequestLifecycle:
         self.table.add(request)
         self.admission.enter(caller, stream, request.documents, size)
         if self.cache.enabled:
-            self._take_from_cache(request, served)
+            self._take_from_cache(request, served if message.use_cache else None)
         joined = self._queue.add(request, [row for _, row in request.waiting])
         self._counters.joined_pairs += joined
         self.admission.leave(caller, stream, request.cached + joined, 0)

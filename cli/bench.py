@@ -10,6 +10,7 @@ from typing import Any
 from ..bench.report import compare, compare_requests, rss_mb, summarise, table
 from ..bench.run import Group, Seen, run_load
 from ..bench.target import Caller, Target
+from ..bench.texts import Workload
 from ..protocol.errors import RerankError
 from .model_choice import find_model
 from .settings import Settings, read_settings
@@ -21,6 +22,7 @@ EXAMPLES = """examples:
   openvino-reranker bench                                     8 callers of 20 passages, over the socket
   openvino-reranker bench --url http://127.0.0.1:18818        the same over HTTP
   openvino-reranker bench --mix 1x5 --mix 1x1000:bulk         a person beside a bulk job
+  openvino-reranker bench --repeat 0.8                        callers that ask nearly the same again and again
   openvino-reranker bench --ceiling                           how near is that to the device alone?
 """
 
@@ -38,6 +40,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="C callers that send P passages a request, ':bulk' behind it for bulk; may be repeated (default 8x20)",
     )
     parser.add_argument("--requests", type=int, default=10, metavar="N", help="requests of each caller (default 10)")
+    parser.add_argument(
+        "--repeat",
+        type=_share,
+        default=0.0,
+        metavar="SHARE",
+        help="share of a request's passages that its caller had asked before, 0 to 1: what the score cache is for",
+    )
     parser.add_argument("--ceiling", action="store_true", help="also run the same pairs through the engine alone")
     parser.add_argument("--json", action="store_true", help="print JSON")
 
@@ -71,6 +80,7 @@ def _bench(
     rounds = (
         [range(start, min(start + _ROUND, count)) for start in range(0, count, _ROUND)] if ceiling else [range(count)]
     )
+    workload = Workload(arguments.repeat)
     seen: list[Seen] = []
     bar = _Bar(sum(group.callers for group in groups) * count)
 
@@ -83,8 +93,8 @@ def _bench(
     seconds = 0.0
     for numbers in rounds:
         if ceiling:
-            ceiling.run(groups, numbers)
-        seconds += run_load(target, groups, numbers, on_answer)
+            ceiling.run(groups, workload, numbers)
+        seconds += run_load(target, groups, workload, numbers, on_answer)
     bar.clear()
     after = caller.status()
     report = {
@@ -97,7 +107,7 @@ def _bench(
         "rss_mb_after": rss_mb(after["pids"]),
     }
     if ceiling:
-        ceiling.run(groups, rounds[-1])
+        ceiling.run(groups, workload, rounds[-1])
         report["ceiling"] = compare(report["pairs_per_s"], ceiling.pairs_per_s)
         if len(groups) == 1 and groups[0].callers == 1:
             report["ceiling"] |= compare_requests(ceiling.beside(caller, groups[0].passages, range(count)))
@@ -130,6 +140,13 @@ def _group(text: str) -> Group:
         return Group.parse(text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def _share(text: str) -> float:
+    share = float(text)
+    if not 0 <= share <= 1:
+        raise argparse.ArgumentTypeError(f"{text} is not a share from 0 to 1")
+    return share
 
 
 class _Bar:

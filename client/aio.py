@@ -46,6 +46,7 @@ class AsyncReranker:
         priority: RequestClass | None = None,
         max_windows: int | None = None,
         window_stride: int | None = None,
+        use_cache: bool = True,
     ) -> Ranking:
         """Return the documents in order of relevance; arguments and errors as in ``Reranker.rerank``."""
         encoded = encode_query(query)
@@ -60,6 +61,7 @@ class AsyncReranker:
             priority=priority,
             max_windows=max_windows,
             window_stride=window_stride,
+            use_cache=use_cache,
         )
 
     async def rerank_encoded(
@@ -73,6 +75,7 @@ class AsyncReranker:
         priority: RequestClass | None = None,
         max_windows: int | None = None,
         window_stride: int | None = None,
+        use_cache: bool = True,
         caller: str | None = None,
         stream: str | None = None,
         wire_id: bytes | None = None,
@@ -87,7 +90,16 @@ class AsyncReranker:
         connection = self._lease.connection()
         check_windows(max_windows, window_stride)
         request_id, answer = connection.rerank(
-            query, texts, allowed_ms, asked_class, caller, stream, wire_id, max_windows, window_stride
+            query,
+            texts,
+            allowed_ms,
+            asked_class,
+            caller,
+            stream,
+            wire_id,
+            max_windows,
+            window_stride,
+            use_cache=use_cache,
         )
         try:
             scores = await _wait_for(answer, allowed_ms / 1000 + GRACE_S)

@@ -133,6 +133,8 @@ class Connection:
         request_id: bytes | None = None,
         max_windows: int | None = None,
         window_stride: int | None = None,
+        *,
+        use_cache: bool = True,
     ) -> "tuple[bytes, Future[Scores]]":
         """Send a request; return its id (``request_id`` if given) for ``cancel``, and the future of its answer.
 
@@ -149,6 +151,7 @@ class Connection:
             stream,
             max_windows,
             window_stride,
+            use_cache,
         )
         return request.id, cast("Future[Scores]", self._send(request))
 

@@ -54,6 +54,7 @@ class Reranker:
         priority: RequestClass | None = None,
         max_windows: int | None = None,
         window_stride: int | None = None,
+        use_cache: bool = True,
         grace: float = GRACE_S,
     ) -> Ranking:
         """Return the documents in order of relevance to the query, best first.
@@ -67,6 +68,7 @@ class Reranker:
             max_windows: The most windows a document is read in that is longer than the model reads at once; 1: only
                 its beginning. None: the service's default.
             window_stride: Tokens from the beginning of one window to that of the next; None: the service's default.
+            use_cache: Take scores that the service has computed before; False: have the device compute them again.
             grace: Seconds to wait beyond that for the service's own answer, which says more.
 
         Raises:
@@ -82,7 +84,13 @@ class Reranker:
         check_windows(max_windows, window_stride)
         connection = self._lease.connection()
         request_id, answer = connection.rerank(
-            encoded, texts, allowed_ms, asked_class, max_windows=max_windows, window_stride=window_stride
+            encoded,
+            texts,
+            allowed_ms,
+            asked_class,
+            max_windows=max_windows,
+            window_stride=window_stride,
+            use_cache=use_cache,
         )
         try:
             scores = wait_for(answer, started + allowed_ms / 1000 + grace - time.monotonic())

@@ -55,6 +55,8 @@ class Rerank(Message, frozen=True, tag="rerank"):
 
     A document longer than the model reads at once is read in windows: at most ``max_windows`` of them, which begin
     ``window_stride`` tokens apart. Null: the service's defaults. 1: only the beginning is read.
+
+    ``use_cache`` false: every pair is run on the device, whatever the score cache knows.
     """
 
     id: RequestId
@@ -66,6 +68,7 @@ class Rerank(Message, frozen=True, tag="rerank"):
     stream: Annotated[str, Meta(max_length=128)] | None = None
     max_windows: Annotated[int, Meta(ge=1)] | None = None
     window_stride: Annotated[int, Meta(ge=1, le=1 << 20)] | None = None
+    use_cache: bool = True
 
 
 class Cancel(Message, frozen=True, tag="cancel", gc=False):

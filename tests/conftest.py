@@ -72,7 +72,10 @@ def run(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> R
 @pytest.fixture(scope="session")
 def service(packaged: ReadyModel) -> Iterator[Service]:
     """One running service for all tests that leave it as they found it."""
-    with RuntimeFolder() as runtime, Service(runtime, packaged.folder) as running:
+    with (
+        RuntimeFolder() as runtime,
+        Service(runtime, packaged.folder, OPENVINO_RERANKER_SCORE_CACHE_MB="32") as running,  # as it comes
+    ):
         yield running
 
 

@@ -32,9 +32,17 @@ def injected(hang_once: Path | None = None, **timeouts: float) -> dict[str, str]
 
 
 def clean_environment(**extra: str) -> dict[str, str]:
-    """This process's environment without settings of ours that a person may have."""
+    """This process's environment without settings of ours that a person may have, and without a score cache.
+
+    A test that asks the same again and again means the device to run it again and again.
+    """
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("OPENVINO_RERANKER_", "HF_"))}
-    return kept | {"PYTHONPATH": str(ROOT / ".links"), "PYTHONUNBUFFERED": "1"} | extra
+    ours = {
+        "PYTHONPATH": str(ROOT / ".links"),
+        "PYTHONUNBUFFERED": "1",
+        "OPENVINO_RERANKER_SCORE_CACHE_MB": "0",
+    }
+    return kept | ours | extra
 
 
 def run_program(*arguments: str, **extra: str) -> "subprocess.CompletedProcess[str]":

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from openvino_reranker.bench.report import compare_requests, percentile
 from openvino_reranker.bench.run import Group
-from openvino_reranker.bench.texts import requests
+from openvino_reranker.bench.texts import Workload
 from openvino_reranker.tests.processes import Service, clean_environment, run_program
 
 
@@ -45,6 +45,13 @@ def test_numbers_of_a_run_add_up(service: Service) -> None:
     after = service.status().counters
     assert after["pairs"] - before["pairs"] == (2 * 3 + 8) * 3 + 3  # and a pair of each caller to open connections
     assert after["joined_pairs"] == before["joined_pairs"]
+    assert after["cached_pairs"] == before["cached_pairs"]
+
+
+def test_repeated_passages_come_from_the_cache(service: Service) -> None:
+    done = bench(service, "--mix", "1x4", "--requests", "3", "--repeat", "0.5", "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["cached_share"] == pytest.approx(4 / 13, abs=1e-3)  # and a pair to open with
 
 
 def test_a_lone_caller_is_compared_request_by_request(service: Service) -> None:
@@ -84,10 +91,24 @@ def test_a_mix_that_is_none_is_refused(text: str) -> None:
     assert run_program("bench", f"--mix={text}").returncode == 2
 
 
-def test_passages_are_all_different_and_repeatable() -> None:
-    passages = [text for seed in range(4) for _, each in islice(requests(20, seed), 30) for text in each]
-    assert len(set(passages)) == len(passages) == 4 * 30 * 20
-    assert list(islice(requests(5, 3), 4)) == list(islice(requests(5, 3), 4))
+def test_passages_are_all_different_in_a_run_and_in_another() -> None:
+    runs = [Workload(), Workload()]
+    passages = [
+        text for run in runs for seed in range(4) for _, texts in islice(run.requests(20, seed), 30) for text in texts
+    ]
+    passages += [text for run in runs for seed in range(4) for text in run.opening(seed)[1]]
+    assert len(set(passages)) == len(passages) == 2 * 4 * (30 * 20 + 1)
+    assert list(islice(runs[0].requests(5, 3), 4)) == list(islice(Workload(salt=runs[0].salt).requests(5, 3), 4))
+
+
+@given(st.integers(1, 30), st.floats(0, 1))
+def test_so_many_passages_of_a_request_were_asked_before(passages: int, repeat: float) -> None:
+    asked: set[tuple[str, str]] = set()
+    for number, (question, texts) in enumerate(islice(Workload(repeat).requests(passages, 1), 5)):
+        known = sum((question, text) in asked for text in texts)
+        assert known == (round(passages * repeat) if number else 0)
+        assert len(texts) == passages
+        asked |= {(question, text) for text in texts}
 
 
 @given(st.lists(st.floats(0, 1e6), min_size=1), st.sampled_from([0.5, 0.95, 0.99]))

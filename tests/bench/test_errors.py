@@ -11,6 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 from openvino_reranker.bench.run import Group, Seen, run_load
 from openvino_reranker.bench.target import Target
+from openvino_reranker.bench.texts import Workload
 from openvino_reranker.tests.processes import Service, run_program
 
 STATUS = {
@@ -100,7 +101,7 @@ def test_what_a_caller_that_died_did_not_ask_is_lost(service: Service) -> None:
         if len(seen) == 3:
             multiprocessing.active_children()[0].kill()
 
-    run_load(Target(socket=service.socket), [Group(2, 2)], range(50), kill_one)
+    run_load(Target(socket=service.socket), [Group(2, 2)], Workload(), range(50), kill_one)
     errors = Counter(each.asked.error for each in seen)
     assert errors.total() == 100
     assert set(errors) == {None, "lost"}
@@ -115,5 +116,5 @@ def test_a_caller_that_dies_before_the_start_is_lost() -> None:
 
     seen: list[Seen] = []
     with http_service(kill_one) as url:
-        run_load(Target(url=url), [Group(3, 2)], range(4), seen.append)
+        run_load(Target(url=url), [Group(3, 2)], Workload(), range(4), seen.append)
     assert Counter(each.asked.error for each in seen) == {None: 8, "lost": 4}

@@ -19,6 +19,7 @@ from openvino_reranker.npu_worker.model.store import ReadyModel
 from openvino_reranker.tests.npu_worker.model.tiny_bert import write_folder
 from openvino_reranker.tests.npu_worker.npu.stand_in import StandIn
 from openvino_reranker.tests.npu_worker.npu.sysfs_tree import SysfsTree
+from openvino_reranker.tests.processes import clean_environment
 
 ROOT = Path(__file__).parents[2]
 LAUNCHER = Path(__file__).with_name("npu") / "standin_worker.py"
@@ -45,8 +46,7 @@ def packaged() -> ReadyModel:
 
 
 def environment() -> dict[str, str]:
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("OPENVINO_RERANKER")}
-    return clean | {"PYTHONPATH": str(ROOT / ".links"), "PYTHONFAULTHANDLER": "1"}
+    return clean_environment(PYTHONFAULTHANDLER="1")
 
 
 class Service:
