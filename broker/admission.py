@@ -2,47 +2,17 @@
 
 from collections import Counter
 
-from ..protocol.errors import InvalidRequest, Overloaded, RerankError, TooLarge
+from ..protocol.errors import InvalidRequest, Overloaded, RerankError
 from ..protocol.limits import Limits
 from ..protocol.messages import Rerank
+from ..protocol.validation import documents_flaw, query_flaw
 
 
 def flaw(message: Rerank, limits: Limits) -> InvalidRequest | None:
-    """Return what is wrong with one request, or None: no documents, an empty query, no UTF-8, over a bound.
-
-    It is returned and not raised: a raised error holds its frames, and with them the request's texts.
-    """
-    if not message.query.strip():
-        return InvalidRequest("query is empty")
-    if len(message.query) > limits.query_bytes:
-        return TooLarge(f"query has {len(message.query)} bytes; the limit is {limits.query_bytes}")
-    if not message.documents:
-        return InvalidRequest("documents is empty; at least one document is needed")
-    if len(message.documents) > limits.documents:
-        return TooLarge(f"{len(message.documents)} documents; the limit is {limits.documents} in one request")
+    """Return what is wrong with one request, or None."""
     if (message.max_windows or 1) > limits.windows:
         return InvalidRequest(f"max_windows is {message.max_windows}; the limit is {limits.windows}")
-    if wrong := _flaw_of_text(message.query, "query"):
-        return wrong
-    total = 0
-    for index, document in enumerate(message.documents):
-        if len(document) > limits.document_bytes:
-            return TooLarge(f"documents[{index}] has {len(document)} bytes; the limit is {limits.document_bytes}")
-        total += len(document)
-        if wrong := _flaw_of_text(document, f"documents[{index}]"):
-            return wrong
-    if total > limits.request_bytes:
-        return TooLarge(f"the documents have {total} bytes together; the limit is {limits.request_bytes}")
-    return None
-
-
-def _flaw_of_text(text: bytes, where: str) -> InvalidRequest | None:
-    if not text.isascii():
-        try:
-            text.decode()
-        except UnicodeDecodeError as error:
-            return InvalidRequest(f"{where} is not valid UTF-8: {error.reason} at byte {error.start}")
-    return None
+    return query_flaw(message.query, limits) or documents_flaw(len(message.documents), message.documents, limits)
 
 
 class Admission:

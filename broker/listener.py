@@ -12,14 +12,7 @@ from pathlib import Path
 
 import zmq
 
-from ..protocol.socket_paths import find_listener, path_problem
-
-#: Connections the kernel holds while the broker is busy or being restarted.
-BACKLOG = 1024
-
-
-class SocketTaken(Exception):
-    """The socket cannot be had: another process listens there, or its path or folder is unusable."""
+from ..daemon.unix_socket import SocketTaken
 
 
 def make_folder(folder: Path) -> None:
@@ -37,44 +30,6 @@ def make_folder(folder: Path) -> None:
         raise SocketTaken(f"the runtime folder {folder} belongs to uid {found.st_uid}, not to uid {os.getuid()}")
     if found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
         raise SocketTaken(f"the runtime folder {folder} is writable by others (mode {stat.S_IMODE(found.st_mode):04o})")
-
-
-def listen(path: Path, mode: int) -> socket.socket:
-    """Return a socket listening on ``path``; a dead broker's socket is replaced, a live one is not.
-
-    The new socket is bound under a temporary name with its final mode and renamed into place, so nobody
-    meets it half made.
-
-    Raises:
-        SocketTaken: Somebody listens there, it is not a socket, or the path is too long.
-        OSError: The folder is not writable.
-    """
-    if (problem := path_problem(path)) is not None:
-        raise SocketTaken(problem)
-    if path.exists():
-        if not stat.S_ISSOCK(path.stat().st_mode):
-            raise SocketTaken(f"{path} exists and is not a socket; remove it")
-        if (pid := find_listener(path)) is not None:
-            raise SocketTaken(
-                f"another broker (pid {pid or 'unknown'}) is listening on {path}; "
-                "stop it, or choose another runtime folder"
-            )
-    temporary = path.with_name(f".{os.getpid()}")  # shorter than any of our names: the path may be just short enough
-    temporary.unlink(missing_ok=True)
-    listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    try:
-        umask = os.umask(0o777 & ~mode)
-        try:
-            listening.bind(str(temporary))
-        finally:
-            os.umask(umask)
-        listening.listen(BACKLOG)
-        temporary.rename(path)
-    except BaseException:
-        listening.close()
-        temporary.unlink(missing_ok=True)
-        raise
-    return listening
 
 
 def adopt(router: "zmq.Socket[bytes]", listening: socket.socket, path: Path) -> None:

@@ -14,6 +14,7 @@ from .. import __version__
 from ..daemon.heartbeat import Heartbeat
 from ..daemon.notify import Notifier
 from ..daemon.stop_signal import StopSignal
+from ..daemon.unix_socket import listen
 from ..protocol.errors import InvalidRequest
 from ..protocol.limits import DEFAULT_LIMITS, Limits
 from ..protocol.messages import (
@@ -29,7 +30,7 @@ from ..protocol.messages import (
 from ..protocol.socket_paths import REQUESTS_SOCKET, WORKERS_SOCKET
 from .actions import Action, Note, ToClient, ToWorker
 from .core import DEFAULT_BATCH_MS, DEFAULT_CACHE_BYTES, DEFAULT_PLAN, Broker
-from .listener import listen, make_folder
+from .listener import make_folder
 from .request_lifecycle import Peer
 from .router import Router
 
@@ -107,7 +108,11 @@ class BrokerServer:
         if name in given:
             return given[name], Path(given[name].getsockname())
         make_folder(path.parent)
-        made = listen(path, mode)
+        made = listen(
+            path,
+            mode,
+            "another broker (pid {pid}) is listening on {path}; stop it, or choose another runtime folder",
+        )
         self._own_paths.append(path)
         return made, path
 

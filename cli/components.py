@@ -2,6 +2,7 @@
 
 import argparse
 import logging
+import os
 import socket
 from ipaddress import ip_address
 
@@ -14,6 +15,9 @@ from .model_choice import find_model, npu_settings
 from .settings import Settings, read_settings
 
 logger = logging.getLogger("openvino_reranker")
+
+#: An API key that callers may use; no flag, which others could see in the list of processes.
+API_KEY_VARIABLE = "OPENVINO_RERANKER_API_KEY"
 
 
 def add_log_arguments(parser: argparse.ArgumentParser) -> None:
@@ -41,8 +45,8 @@ def start(arguments: argparse.Namespace) -> Settings:
 def run_broker(arguments: argparse.Namespace) -> int:
     """Run the broker until told to stop; 1 if it cannot listen."""
     settings = start(arguments)
-    from ..broker.listener import SocketTaken
     from ..broker.server import BrokerServer
+    from ..daemon.unix_socket import SocketTaken
 
     notifier = Notifier.from_environment()
     try:
@@ -93,26 +97,42 @@ def run_worker(arguments: argparse.Namespace) -> int:
 def run_http(arguments: argparse.Namespace) -> int:
     """Run the HTTP front until told to stop; 1 if it cannot listen."""
     settings = start(arguments)
+    from ..http_front.api_key import BadKeyFile, read_keys
     from ..http_front.app import make_app
-    from ..http_front.server import PortTaken, address, bind, serve
+    from ..http_front.server import PortTaken, address, bind, bind_unix, serve
 
     notifier = Notifier.from_environment()
     try:
+        keys = read_keys(settings.api_key_file, os.environ.get(API_KEY_VARIABLE))
         listening = adopt_sockets({"http": UNIX_OR_TCP}).get("http", [])
         if arguments.fd is not None:
             listening.append(check_listening(arguments.fd, "--fd", UNIX_OR_TCP))
         if not listening:
             listening.append(bind(settings.host, settings.port))
-    except (WrongDescriptor, PortTaken) as error:
+        if settings.uds is not None:
+            listening.append(bind_unix(settings.uds))
+    except (BadKeyFile, WrongDescriptor, PortTaken) as error:
         logger.error("%s", error)
         return 1
     for each in listening:
-        if each.family != socket.AF_UNIX and not ip_address(each.getsockname()[0]).is_loopback:
+        if not keys and each.family != socket.AF_UNIX and not ip_address(each.getsockname()[0]).is_loopback:
             logger.warning(
-                "listening on %s: others on the network can reach this service, and nothing asks who they are",
+                "listening on %s: others on the network can reach this service, and nothing asks who they are; "
+                "--api-key-file lets in those alone who have a key",
                 address(each),
             )
     hosts = [*settings.allow_host, *names_of(settings.host, listening)]
-    app = make_app(settings.requests_socket, settings.timeout, hosts, settings.allow_origin)
-    serve(app, listening, notifier)
+    app = make_app(
+        settings.requests_socket,
+        settings.timeout,
+        hosts,
+        settings.allow_origin,
+        keys=keys,
+        strict_model=settings.strict_model == "yes",
+    )
+    try:
+        serve(app, listening, notifier)
+    finally:
+        if settings.uds is not None:
+            settings.uds.unlink(missing_ok=True)
     return 0

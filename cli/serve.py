@@ -134,7 +134,8 @@ class Child:
 def run(arguments: argparse.Namespace, limits: Limits | None = None) -> int:
     """Serve until SIGTERM or Ctrl-C; return 0 after a clean stop, else the status of what could not run."""
     settings = start(arguments)
-    from ..broker.listener import SocketTaken, make_folder
+    from ..broker.listener import make_folder
+    from ..daemon.unix_socket import SocketTaken
     from ..http_front.server import PortTaken, bind
 
     notifier = Notifier.from_environment()  # ours, not the children's

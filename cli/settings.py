@@ -104,7 +104,16 @@ SETTINGS = (
     Setting("port", 18818, _whole(0, 65535), "its port (0: any free one)", ("serve", "http")),
     Setting("allow_host", (), _names, "Host names beside the loopback ones, comma-separated", ("serve", "http")),
     Setting("allow_origin", (), _names, "web origins whose pages may ask, comma-separated", ("serve", "http")),
+    Setting("uds", None, _path, "a Unix socket to serve HTTP on, too (mode 0660)", ("serve", "http")),
     Setting("timeout", 30.0, _seconds, "seconds an HTTP request may take", ("serve", "http")),
+    Setting("api_key_file", None, _path, "file of API keys, one a line, of which callers need one", ("serve", "http")),
+    Setting(
+        "strict_model",
+        "no",
+        _one_of("yes", "no"),
+        "refuse requests that name a model which is not served: yes or no",
+        ("serve", "http"),
+    ),
     Setting("device", "NPU", _one_of("NPU", "CPU", "GPU"), "what the worker owns: NPU, CPU, GPU", _NPU),
     Setting("model", None, str, "hub id, local folder or file, or 'packaged'", ("serve", "worker", "doctor", "bench")),
     Setting(
@@ -171,7 +180,10 @@ class Settings:
     port: int
     allow_host: tuple[str, ...]
     allow_origin: tuple[str, ...]
+    uds: Path | None
     timeout: float
+    api_key_file: Path | None
+    strict_model: str
     device: str
     model: str | None
     model_dir: Path | None

@@ -1,9 +1,10 @@
 """Documents as callers write them, turned into what travels: UTF-8 bytes and ids."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
-from ..protocol.errors import InvalidArgument, InvalidRequest, TooLarge
+from ..protocol.errors import InvalidArgument, InvalidRequest
 from ..protocol.limits import DEFAULT_LIMITS, Limits
+from ..protocol.validation import documents_flaw, query_flaw
 
 #: A text, or a mapping with ``text`` and an optional ``id``; other keys are ignored.
 Document = str | Mapping[str, object]
@@ -18,11 +19,9 @@ def encode_query(query: object, limits: Limits = DEFAULT_LIMITS) -> bytes:
     """
     if not isinstance(query, str):
         raise InvalidArgument(f"query must be a string, not {_kind(query)}")
-    if not query.strip():
-        raise InvalidRequest("query is empty")
-    encoded = _utf8(query, "query")
-    if len(encoded) > limits.query_bytes:
-        raise TooLarge(f"query has {len(encoded)} bytes; the limit is {limits.query_bytes}")
+    encoded = utf8(query, "query")
+    if flaw := query_flaw(encoded, limits, decoded=True):
+        raise flaw
     return encoded
 
 
@@ -44,23 +43,18 @@ def encode_documents(
     """
     check_documents(documents, name)
     assert isinstance(documents, Sequence)
-    if not documents:
-        raise InvalidRequest(f"{name} is empty; at least one document is needed")
-    if len(documents) > limits.documents:
-        raise TooLarge(f"{len(documents)} documents; the limit is {limits.documents} in one request")
     texts: list[bytes] = []
     ids: list[str | None] = []
-    total = 0
-    for index, document in enumerate(documents):
-        text, identifier = _text_and_id(document, f"{name}[{index}]")
-        encoded = _utf8(text, f"{name}[{index}]")
-        if len(encoded) > limits.document_bytes:
-            raise TooLarge(f"{name}[{index}] has {len(encoded)} bytes; the limit is {limits.document_bytes}")
-        total += len(encoded)
-        texts.append(encoded)
-        ids.append(identifier)
-    if total > limits.request_bytes:
-        raise TooLarge(f"the documents have {total} bytes together; the limit is {limits.request_bytes}")
+
+    def encoded() -> Iterator[bytes]:
+        for index, document in enumerate(documents):
+            text, identifier = _text_and_id(document, f"{name}[{index}]")
+            texts.append(utf8(text, f"{name}[{index}]"))
+            ids.append(identifier)
+            yield texts[-1]
+
+    if flaw := documents_flaw(len(documents), encoded(), limits, name, decoded=True):
+        raise flaw
     return texts, ids
 
 
@@ -78,17 +72,22 @@ def _text_and_id(document: object, where: str) -> tuple[str, str | None]:
     text = document.get("text")
     if not isinstance(text, str):
         raise InvalidArgument(f"{where} needs a string 'text', not {_kind(text)}")
-    identifier = document.get("id")
+    return text, read_id(document.get("id"), where)
+
+
+def read_id(identifier: object, where: str) -> str | None:
+    """Return a document's id as a string; None where none is given."""
     if identifier is None:
-        return text, None
+        return None
     if isinstance(identifier, bool) or not isinstance(identifier, str | int):
         raise InvalidArgument(f"{where}: id must be a string or a whole number, not {_kind(identifier)}")
     identifier = str(identifier)
-    _utf8(identifier, f"{where}.id")
-    return text, identifier
+    utf8(identifier, f"{where}.id")
+    return identifier
 
 
-def _utf8(text: str, where: str) -> bytes:
+def utf8(text: str, where: str) -> bytes:
+    """Return a string's UTF-8; raise ``InvalidRequest``, which says ``where``, for a lone surrogate."""
     try:
         return text.encode()
     except UnicodeEncodeError as error:

@@ -4,50 +4,52 @@ A page of another site can make a browser send requests to 127.0.0.1. Its ``Orig
 that pretends its own name is 127.0.0.1 (DNS rebinding) is given away by ``Host``.
 """
 
+import re
 from collections.abc import Iterable
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from .body_limits import BodyLimits
+from .dialects import split_prefix
 from .errors import HttpError, error_response, new_request_id
 
+_ABSOLUTE = re.compile(r"(?i:https?)://(?P<authority>[^/]*)(?P<path>/.*)?", re.DOTALL)
 LOOPBACK_HOSTS = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
 class HostCheck:
-    """ASGI middleware that checks ``Host`` and ``Origin``, and holds bodies to their bounds.
+    """ASGI middleware that checks ``Host`` and ``Origin``.
 
     Args:
         app: What is guarded.
         hosts: Names beside the loopback ones under which the service may be asked.
         origins: Origins (``http://127.0.0.1:3000``) whose pages may ask; none by default.
-        bodies: The bounds on bodies.
     """
 
-    def __init__(self, app: ASGIApp, hosts: Iterable[str], origins: Iterable[str], bodies: BodyLimits) -> None:
+    def __init__(self, app: ASGIApp, hosts: Iterable[str], origins: Iterable[str]) -> None:
         self._app = app
         self._hosts = LOOPBACK_HOSTS | {host.lower() for host in hosts}
         self._origins = frozenset(origin.rstrip("/").lower() for origin in origins)
-        self._bodies = bodies
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on, or answer it with 403."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        headers = Headers(scope=scope)
+        host = _use_origin_form(scope)
         try:
-            self._check(headers, on_unix_socket=scope.get("server") is None or scope["server"][1] is None)
+            self._check(
+                Headers(scope=scope), host, on_unix_socket=scope.get("server") is None or scope["server"][1] is None
+            )
         except HttpError as error:
-            await error_response(error, new_request_id())(scope, receive, send)
+            dialect, _ = split_prefix(scope["path"])
+            await error_response(error, new_request_id(), dialect.errors)(scope, receive, send)
             return
-        with self._bodies.reading(receive, headers.get("content-length", "")) as counted:
-            await self._app(scope, counted, send)
+        await self._app(scope, receive, send)
 
-    def _check(self, headers: Headers, *, on_unix_socket: bool) -> None:
-        host = _host_name(headers.get("host", ""))
+    def _check(self, headers: Headers, authority: str | None, *, on_unix_socket: bool) -> None:
+        host = _host_name(headers.get("host", "") if authority is None else authority)
         if host not in self._hosts and not on_unix_socket:
             raise HttpError(
                 403, "forbidden_host", f"Host {host!r} is not served here; allow it with --allow-host if it is yours"
@@ -57,6 +59,16 @@ class HostCheck:
             raise HttpError(
                 403, "forbidden_origin", f"pages of {origin!r} may not ask; allow it with --allow-origin if it is yours"
             )
+
+
+def _use_origin_form(scope: Scope) -> str | None:
+    """Turn an absolute-form target (``http://host/path``) into its path; return its host, which outranks ``Host``."""
+    match = _ABSOLUTE.fullmatch(scope["path"])
+    if match is None:
+        return None
+    scope["path"] = match["path"] or "/"
+    scope["raw_path"] = scope["path"].encode()
+    return match["authority"]
 
 
 def _host_name(header: str) -> str:

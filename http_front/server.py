@@ -7,6 +7,7 @@ import signal
 import socket
 import time
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from types import FrameType
 
 import uvicorn
@@ -14,7 +15,8 @@ from starlette.applications import Starlette
 
 from ..daemon.heartbeat import Heartbeat
 from ..daemon.notify import Notifier
-from .connection_timeouts import Protocol
+from ..daemon.unix_socket import SocketTaken, listen
+from .connection import Protocol
 
 logger = logging.getLogger("openvino_reranker.http")
 
@@ -47,6 +49,20 @@ def bind(host: str, port: int) -> socket.socket:
             "stop what uses it, or choose another with --port or OPENVINO_RERANKER_PORT"
         ) from error
     return made
+
+
+def bind_unix(path: Path) -> socket.socket:
+    """Return a socket that listens on ``path``, for its owner and group (0660).
+
+    Raises:
+        PortTaken: Somebody else has it, or it may not be had.
+    """
+    try:
+        return listen(path, 0o660, "another process (pid {pid}) is listening on {path}; choose another with --uds")
+    except SocketTaken as error:
+        raise PortTaken(str(error)) from None
+    except OSError as error:
+        raise PortTaken(f"cannot listen on {path}: {error.strerror}; choose another with --uds") from error
 
 
 def serve(app: Starlette, listening: Sequence[socket.socket], notifier: Notifier | None = None) -> None:

@@ -1,9 +1,10 @@
-"""What no code here foresaw, answered like any other error."""
+"""Unforeseen exceptions: logged once, answered with 500 as JSON."""
 
 import logging
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from .dialects import split_prefix
 from .errors import HttpError, error_response, new_request_id
 
 logger = logging.getLogger("openvino_reranker.http")
@@ -41,4 +42,5 @@ class UnhandledErrorMiddleware:
             broken = HttpError(
                 500, "internal_error", f"something broke in the HTTP front; its log says more under {request_id}"
             )
-            await error_response(broken, request_id)(scope, receive, send)
+            dialect, _ = split_prefix(scope["path"])
+            await error_response(broken, request_id, dialect.errors)(scope, receive, send)

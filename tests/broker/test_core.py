@@ -361,7 +361,7 @@ def test_a_request_over_its_own_bounds_is_refused_by_name() -> None:
         (b"1", b"q", [b"a"] * 4, "too_large", "the limit is 3"),
         (b"2", b"q", [b"a", b"b" * 11], "too_large", "documents[1] has 11 bytes"),
         (b"3", b"q" * 9, [b"a"], "too_large", "query has 9 bytes"),
-        (b"4", b"q", [b"a" * 9, b"b" * 9, b"c" * 9], "too_large", "27 bytes together"),
+        (b"4", b"q", [b"a" * 9, b"b" * 9, b"c" * 9], "too_large", "at least 27 bytes together"),
         (b"5", b" ", [b"a"], "invalid_request", "query is empty"),
         (b"6", b"q", [], "invalid_request", "documents is empty"),
         (b"7", b"q", [b"ok", b"\xff"], "invalid_request", "documents[1] is not valid UTF-8"),

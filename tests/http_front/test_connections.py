@@ -8,8 +8,7 @@ from typing import Any
 
 import pytest
 import uvicorn
-from openvino_reranker.http_front import connection_timeouts
-from openvino_reranker.http_front.connection_timeouts import Protocol
+from openvino_reranker.http_front.connection import Protocol
 from starlette.types import Receive, Scope, Send
 from uvicorn.server import ServerState
 
@@ -58,8 +57,8 @@ def error_of(answer: bytes) -> dict[str, Any]:
 
 @pytest.fixture
 def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connection_timeouts, "HEAD_S", 0.2)
-    monkeypatch.setattr(connection_timeouts, "ANSWER_S", 0.2)
+    monkeypatch.setattr("openvino_reranker.http_front.connection.HEAD_S", 0.2)
+    monkeypatch.setattr("openvino_reranker.http_front.connection.ANSWER_S", 0.2)
 
 
 @pytest.mark.usefixtures("hurried")

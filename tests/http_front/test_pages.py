@@ -8,7 +8,8 @@ from pathlib import Path
 import httpx
 import pytest
 from openvino_reranker.client.aio import AsyncReranker
-from openvino_reranker.http_front.app import BODY_BYTES, make_app
+from openvino_reranker.http_front.app import make_app
+from openvino_reranker.http_front.body_reader import BODY_BYTES
 from openvino_reranker.tests.processes import Program
 
 PAGE = "http://notes.example:3000"

@@ -7,7 +7,7 @@ from typing import Any
 
 import httpx
 import pytest
-from openvino_reranker.http_front.app import BODY_BYTES
+from openvino_reranker.http_front.body_reader import BODY_BYTES
 from openvino_reranker.tests.processes import Service
 
 GOOD = {"query": "what is bread?", "documents": ["Bread is baked dough.", "The sky is blue."]}
@@ -138,7 +138,7 @@ def test_a_wrong_request_is_told_what_is_wrong(service: Service, body: Any, part
         (b'{"query": "q", "documents": ["\xff"]}', "not valid UTF-8"),
         (b'{"query": "q", "documents": ["\\ud800"]}', "half a surrogate pair"),
         (b'{"query": "\\udc00", "documents": ["a"]}', "half a surrogate pair"),
-        (b"[" * 200_000, "nested too deeply"),
+        (b'{"x":' + b"[" * 200_000, "nested too deeply"),
         (b'{"query": NaN}', "not valid JSON"),
     ],
 )
@@ -151,7 +151,7 @@ def test_broken_bodies_are_told_what_is_wrong(service: Service, raw: bytes, part
 @pytest.mark.parametrize(
     ("documents", "part"),
     [
-        (["a"] * 1001, "1001 documents; the limit is 1000"),
+        (["a"] * 1001, "more than 1000 documents; the limit is 1000"),
         (["a", "b" * ((1 << 20) + 1)], "documents[1] has 1048577 bytes; the limit is 1048576"),
         (["a" * (1 << 20)] * 17, "the limit is 16777216"),
     ],

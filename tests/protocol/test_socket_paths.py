@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from openvino_reranker.broker.listener import SocketTaken, listen, make_folder
+from openvino_reranker.broker.listener import make_folder
 from openvino_reranker.client import Reranker, Unavailable, rerank_or_keep_order
+from openvino_reranker.daemon.unix_socket import SocketTaken, listen
 from openvino_reranker.protocol.socket_paths import (
     MAX_SOCKET_PATH_BYTES,
     check_listening,
@@ -72,11 +73,11 @@ def test_a_path_is_as_long_as_the_kernel_allows_or_named(runtime: Path, length: 
     path = folder / "requests.sock"
     if length > MAX_SOCKET_PATH_BYTES:
         with pytest.raises(SocketTaken, match=f"{path} is longer than 107 bytes"):
-            listen(path, 0o600)
+            listen(path, 0o600, "taken")
         with pytest.raises(Unavailable, match=f"{path} is longer than 107 bytes"):
             check_socket(path)
         return
-    with listen(path, 0o600):
+    with listen(path, 0o600, "taken"):
         check_socket(path)
         assert find_listener(path) == os.getpid()
     assert os.listdir(folder) == ["requests.sock"]  # noqa: PTH208

@@ -101,12 +101,13 @@ def test_one_socket_unit_for_each_name_and_its_service_takes_it(installed: dict[
     found = {}
     for path in folder.glob("*.socket"):
         unit = read_unit(path)["Socket"]
-        found[unit["FileDescriptorName"]] = (unit["ListenStream"], unit.get("Service"), unit["SocketMode"])
+        streams = re.findall(r"^ListenStream=(.*)$", path.read_text(), re.M)
+        found[unit["FileDescriptorName"]] = (streams, unit.get("Service"), unit["SocketMode"])
     mode = "0600" if kind == "user" else "0660"
     assert found == {
-        "requests": ("%t/openvino-reranker/requests.sock", None, mode),
-        "workers": ("%t/openvino-reranker/workers.sock", "openvino-reranker-broker.service", "0600"),
-        "http": ("127.0.0.1:18818", None, mode),
+        "requests": (["%t/openvino-reranker/requests.sock"], None, mode),
+        "workers": (["%t/openvino-reranker/workers.sock"], "openvino-reranker-broker.service", "0600"),
+        "http": (["127.0.0.1:18818", "%t/openvino-reranker/http.sock"], None, "0660"),
     }
     broker = read_unit(folder / "openvino-reranker-broker.service")
     assert broker["Service"]["Sockets"].split() == broker["Unit"]["Requires"].split()

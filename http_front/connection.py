@@ -1,4 +1,8 @@
-"""One connection's HTTP, as uvicorn speaks it, held to limits of time and with errors in our own form."""
+"""One connection's HTTP, as uvicorn speaks it: with limits of time, errors in our own form, and an end that is read.
+
+This builds on uvicorn's own classes, which are not its public API: its version is capped, and tests run with the
+oldest and the newest that are allowed.
+"""
 
 import asyncio
 
@@ -7,6 +11,7 @@ from uvicorn.protocols.http.h11_impl import STATUS_PHRASES, H11Protocol
 
 from .callers import Connection
 from .errors import HttpError, error_response, new_request_id
+from .lingering_close import LingeringTransport
 
 #: How long a caller may owe the head of a request, or the rest of a body that is answered already, s.
 HEAD_S = 8.0
@@ -18,7 +23,8 @@ class Protocol(H11Protocol):
     """uvicorn's protocol, with what it leaves open.
 
     Requests find their ``callers.Connection`` in ``scope["state"]``. A connection that owes a request, or does not
-    take its answer, is closed in time: uvicorn itself waits for both without end.
+    take its answer, is closed in time: uvicorn itself waits for both without end. One that is closed while a body
+    still comes reads on for a while, so that its caller gets to read the answer (``lingering_close``).
     """
 
     _owed: asyncio.TimerHandle | None = None
@@ -26,7 +32,8 @@ class Protocol(H11Protocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin a connection."""
-        super().connection_made(transport)
+        self._lingering = LingeringTransport(transport, self.loop, self._owes_body)
+        super().connection_made(self._lingering)
         if processes := self.app_state.get("processes"):
             peer, here = (transport.get_extra_info(name)[:2] for name in ("peername", "sockname"))
             connection = Connection(transport.get_extra_info("socket"), peer, here, processes)
@@ -35,15 +42,28 @@ class Protocol(H11Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Read on."""
+        if self._lingering.discards(len(data)):
+            return
         super().data_received(data)
         self._watch()
+
+    def eof_received(self) -> None:
+        """Note that the caller sends no more."""
+        self._lingering.end()
+        super().eof_received()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """End a connection."""
         super().connection_lost(exc)
+        self._lingering.end()
         for timer in (self._owed, self._unread):
             if timer is not None:
                 timer.cancel()
+
+    def shutdown(self) -> None:
+        """Finish what was begun: the server stops."""
+        super().shutdown()
+        self._lingering.end()
 
     def pause_writing(self) -> None:
         """Wait for the caller to read, but not for ever: the answer is held in memory meanwhile."""
@@ -57,11 +77,14 @@ class Protocol(H11Protocol):
             self._unread.cancel()
 
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - it says less than ours
-        """Answer what is no HTTP."""
+        """Answer what is not HTTP."""
         self._refuse(HttpError(400, "invalid_request", "what was sent is not valid HTTP/1.1"))
 
+    def _owes_body(self) -> bool:
+        return self.conn.their_state is h11.SEND_BODY
+
     def _watch(self) -> None:
-        """Let time run while the next word is the caller's; more bytes do not begin it anew."""
+        """Let time run while it is the caller's turn to send; more bytes do not begin it anew."""
         at_work = self.cycle is not None and not self.cycle.response_complete
         if self._owed is not None and at_work:
             self._owed.cancel()

@@ -1,0 +1,107 @@
+"""Reading a request's body: within bounds of bytes and time, and in the order in which there is room."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Awaitable
+from dataclasses import dataclass
+
+from starlette.requests import ClientDisconnect, Request
+from starlette.types import Message
+
+from ..protocol.errors import TooLarge
+from ..protocol.limits import DEFAULT_LIMITS
+from .body_room import SMALL_BYTES, BodyRoom, Place
+from .content_encoding import is_gzip
+from .errors import HttpError
+
+#: The longest body: all texts of the largest request, with room for JSON's quoting.
+BODY_BYTES = 2 * DEFAULT_LIMITS.request_bytes + (1 << 20)
+#: All large bodies that are being read or answered.
+LARGE_BODIES_BYTES = 2 * BODY_BYTES
+#: All small ones.
+SMALL_BODIES_BYTES = 32 << 20
+#: How long a caller may leave a body as it is, and a large body may wait for room, s: less than a stopping front waits.
+BODY_S = 8.0
+#: The slowest a body may come over all, bytes/s, once those seconds have passed.
+_LEAST_RATE = 1 << 20
+#: How long to look once more for what may have come while this process was busy, s.
+_SECOND_LOOK_S = 0.05
+
+
+@dataclass(slots=True)
+class Body:
+    """A body as it was sent, and its place in memory."""
+
+    data: bytearray
+    gzip: bool
+    place: Place
+
+
+class BodyReader:
+    """Reads bodies.
+
+    Args:
+        room: Where they are kept.
+        most_bytes: The longest body.
+        seconds: How long a caller may send nothing.
+    """
+
+    def __init__(self, room: BodyRoom, most_bytes: int = BODY_BYTES, seconds: float = BODY_S) -> None:
+        self._room = room
+        self._most_bytes = most_bytes
+        self._seconds = seconds
+
+    @contextlib.asynccontextmanager
+    async def read(self, request: Request) -> AsyncIterator[Body]:
+        """Read a request's body; it is counted until the context ends.
+
+        Raises:
+            TooLarge: It is over the bound; said before anything is read where ``Content-Length`` says so.
+            Overloaded: There was no room for it in time.
+            HttpError: 408, the rest of it did not come in time; 415.
+            ClientDisconnect: The caller went away.
+        """
+        gzip = is_gzip(request.headers.get("content-encoding", ""))
+        announced = request.headers.get("content-length", "")
+        size = int(announced) if announced.isdecimal() else 0
+        if size > self._most_bytes:
+            raise TooLarge(f"the body has {announced} bytes; the limit is {self._most_bytes}")
+        with self._room.place() as place:
+            await place.take(self._most_bytes if gzip else size or SMALL_BYTES)
+            yield Body(await self._receive(request, place, size), gzip, place)
+
+    async def _receive(self, request: Request, place: Place, announced: int) -> bytearray:
+        clock = asyncio.get_running_loop().time
+        started = clock()
+        data = bytearray()
+        while True:
+            allowed = started + self._seconds + len(data) / _LEAST_RATE
+            message = await _within(request.receive(), min(self._seconds, allowed - clock()))
+            if message is None:
+                raise HttpError(
+                    408,
+                    "request_timeout",
+                    f"the body did not come in time: {len(data)} bytes of it did within {clock() - started:.1f} s",
+                )
+            if message["type"] == "http.disconnect":
+                raise ClientDisconnect
+            data += message.get("body", b"")
+            if len(data) > self._most_bytes:
+                raise TooLarge(f"the body has more than {self._most_bytes} bytes")
+            if not message.get("more_body", False):
+                return data
+            if not announced and len(data) > SMALL_BYTES:  # it comes in chunks, and may be any length
+                await place.take(announced := self._most_bytes)
+
+
+async def _within(receiving: Awaitable[Message], seconds: float) -> Message | None:
+    """Return the next message, or None if there is none in time; what came unseen meanwhile is not late."""
+    task = asyncio.ensure_future(receiving)
+    try:
+        for limit in (seconds, _SECOND_LOOK_S):
+            done, _ = await asyncio.wait({task}, timeout=max(0.0, limit))
+            if done:
+                return task.result()
+        return None
+    finally:
+        task.cancel()
