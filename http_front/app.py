@@ -16,6 +16,7 @@ from .api_key import ApiKeys
 from .body_reader import BODY_S, LARGE_BODIES_BYTES, SMALL_BODIES_BYTES, BodyReader
 from .body_room import BodyRoom
 from .dialects import RERANK_PATH
+from .docs import Docs
 from .host_check import HostCheck
 from .peer_processes import PeerProcesses
 from .rerank import RerankHandler
@@ -51,6 +52,7 @@ def make_app(
     bodies = BodyReader(BodyRoom(LARGE_BODIES_BYTES, SMALL_BODIES_BYTES, BODY_S))
     rerank = RerankHandler(reranker, bodies, timeout_s, strict_model=strict_model)
     service = ServiceInfo(reranker, strict_model=strict_model)
+    docs = Docs()
     router = Router(
         (
             Route("POST", RERANK_PATH, rerank),
@@ -60,6 +62,8 @@ def make_app(
             Route("GET", r"/info", service.info),
             Route("GET", r"(?:/v[0-9]+)?/models", service.models),
             Route("GET", r"(?:/v[0-9]+)?/models/(?P<name>.+)", service.model),
+            Route("GET", r"/openapi\.json", docs.openapi, open=True),
+            Route("GET", r"/docs(?:/(?P<file>[a-z.-]+))?", docs.page, open=True),
         ),
         keys or ApiKeys(()),
     )

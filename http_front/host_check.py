@@ -1,7 +1,8 @@
 """Who may ask: no web page may drive the service through its user's browser.
 
-A page of another site can make a browser send requests to 127.0.0.1. Its ``Origin`` gives it away; a page
-that pretends its own name is 127.0.0.1 (DNS rebinding) is given away by ``Host``.
+A page of another site can make a browser send requests to 127.0.0.1. Its ``Origin`` gives it away, unless it is the
+very address that is asked: then the page is our own. One that pretends its own name is 127.0.0.1 (DNS rebinding) is
+given away by ``Host``.
 """
 
 import re
@@ -55,10 +56,14 @@ class HostCheck:
                 403, "forbidden_host", f"Host {host!r} is not served here; allow it with --allow-host if it is yours"
             )
         origin = headers.get("origin")
-        if origin is not None and origin.rstrip("/").lower() not in self._origins:
+        if origin is not None and not self._may_ask(origin.rstrip("/").lower(), headers.get("host", "").lower()):
             raise HttpError(
                 403, "forbidden_origin", f"pages of {origin!r} may not ask; allow it with --allow-origin if it is yours"
             )
+
+    def _may_ask(self, origin: str, host: str) -> bool:
+        """Return whether pages of ``origin`` may ask: those that were let in, and those that came from here."""
+        return origin in self._origins or (bool(host) and origin in (f"http://{host}", f"https://{host}"))
 
 
 def _use_origin_form(scope: Scope) -> str | None:

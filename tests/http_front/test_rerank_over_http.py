@@ -1,5 +1,6 @@
 """What the HTTP front accepts, answers and refuses, against the running service."""
 
+import gzip
 import json
 import math
 import socket
@@ -238,6 +239,36 @@ def test_no_web_page_may_drive_the_service(service: Service, headers: dict[str, 
 @pytest.mark.parametrize("host", ["localhost", "127.0.0.1:1", "[::1]:18818", "LOCALHOST:18818"])
 def test_loopback_names_are_served(service: Service, host: str) -> None:
     assert service.post(GOOD, headers={"host": host}).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("target", "status"),
+    [
+        ("http://127.0.0.1:1/healthz", 200),
+        ("HTTP://localhost/healthz?x=1", 200),
+        ("http://localhost", 404),
+        ("http://evil.example/healthz", 403),
+        ("http://127.0.0.1@evil.example/healthz", 403),
+    ],
+)
+def test_a_target_in_absolute_form_is_its_path(service: Service, target: str, status: int) -> None:
+    host, port = service.url.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port)), timeout=10) as connection:
+        connection.sendall(f"GET {target} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode())
+        assert connection.recv(1000).startswith(f"HTTP/1.1 {status} ".encode())
+
+
+def test_gzip_is_read_and_other_encodings_are_refused(service: Service) -> None:
+    packed = gzip.compress(json.dumps(GOOD).encode())
+    headers = {"content-encoding": "gzip"}
+    answer = httpx.post(service.url + "/rerank", content=packed, headers=headers, timeout=30)
+    assert [result["index"] for result in answer.json()["results"]] == [0, 1]
+    answer = httpx.post(service.url + "/rerank", content=packed[:-5], headers=headers)
+    assert answer.status_code == 400
+    assert "not valid gzip" in refused(answer)
+    answer = httpx.post(service.url + "/rerank", content=packed, headers={"content-encoding": "zstd"})
+    assert answer.status_code == 415
+    assert "'zstd' is not supported" in refused(answer)
 
 
 def test_garbage_instead_of_http_disturbs_nobody(service: Service) -> None:
