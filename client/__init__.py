@@ -13,7 +13,7 @@ from ..protocol.errors import (
     WrongVersion,
 )
 from .aio import AsyncReranker
-from .fallback import FallbackResult, KeptOrReranked, rerank_or_keep_order
+from .fallback import FallbackResult, KeptOrReranked, arerank_or_keep_order, rerank_or_keep_order
 from .over_http import AsyncHttpReranker, HttpReranker
 from .rag import RagSettingError, RagSettings
 from .ranking import Hit, Ranking, Span
@@ -41,5 +41,6 @@ __all__ = [
     "TooLarge",
     "Unavailable",
     "WrongVersion",
+    "arerank_or_keep_order",
     "rerank_or_keep_order",
 ]

@@ -29,6 +29,16 @@ class Ranks(Protocol):
         ...
 
 
+class AsyncRanks(Protocol):
+    """What ``AsyncReranker`` and ``AsyncHttpReranker`` have in common."""
+
+    async def rerank(
+        self, query: str, documents: Sequence[Document], top_k: int | None = None, timeout: float = 30.0
+    ) -> Ranking:
+        """Return the documents in order of relevance."""
+        ...
+
+
 def check_endpoint(endpoint: str | None) -> None:
     """Check that ``endpoint`` names a place to ask.
 
@@ -57,18 +67,14 @@ def reranker_at(endpoint: str | None) -> Reranker | HttpReranker:
 
 
 def async_reranker_at(endpoint: str | None) -> AsyncReranker | AsyncHttpReranker:
-    """Return an async reranker for an endpoint, as ``reranker_at``; those for sockets share one connection."""
+    """Return the process's async reranker for an endpoint, as ``reranker_at``; any event loop may use it."""
     if not endpoint or endpoint.startswith("/"):
-        return AsyncReranker(Path(endpoint) if endpoint else find_requests_socket())
-    return AsyncHttpReranker(endpoint)
+        return _async_over_socket(Path(endpoint) if endpoint else find_requests_socket())
+    return _async_over_http(endpoint)
 
 
-@functools.cache
-def _over_socket(socket: Path) -> Reranker:
-    """Return the process's reranker for ``socket``, kept so that its connection is."""
-    return Reranker(socket)
-
-
-@functools.cache
-def _over_http(url: str) -> HttpReranker:
-    return HttpReranker(url)
+# One for each, kept so that its connection is.
+_over_socket = functools.cache(Reranker)
+_async_over_socket = functools.cache(AsyncReranker)
+_over_http = functools.cache(HttpReranker)
+_async_over_http = functools.cache(AsyncHttpReranker)

@@ -1,14 +1,15 @@
 """The call a RAG program makes: better order if the service is there, the vector order if not."""
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from ..protocol.errors import InvalidArgument, RerankError
+from ..protocol.errors import DeadlineExceeded, InvalidArgument, RerankError
 from .encoding import Document, check_documents
-from .endpoint import Ranks, reranker_at
+from .endpoint import AsyncRanks, Ranks, async_reranker_at, reranker_at
 from .ranking import Ranking
-from .sync import GRACE_S, check_top_k
+from .sync import GRACE_S, TIMED_OUT, check_top_k
 
 #: How much of the time is kept for the service's own answer that the rest of it was not enough.
 _GRACE_SHARE = 0.1
@@ -66,10 +67,43 @@ def rerank_or_keep_order(
     grace = min(GRACE_S, timeout * _GRACE_SHARE)
     try:
         asked = reranker or reranker_at(None)
-        ranking = asked.rerank(query, documents, top_k, timeout - grace, grace=grace)
+        return _reranked(documents, asked.rerank(query, documents, top_k, timeout - grace, grace=grace))
     except InvalidArgument:
         raise
     except RerankError as error:
-        kept = list(documents[: top_k or None])
-        return FallbackResult(kept, list(range(len(kept))), None, f"{error.code}: {error.message}")
+        return _kept(documents, top_k, error)
+
+
+async def arerank_or_keep_order(
+    query: str,
+    documents: Sequence[D],
+    top_k: int | None = None,
+    timeout: float = 3.0,
+    *,
+    reranker: AsyncRanks | None = None,
+) -> FallbackResult[D]:
+    """Do as ``rerank_or_keep_order`` in an asyncio program, with an ``AsyncReranker`` or ``AsyncHttpReranker``."""
+    check_top_k(top_k)
+    check_documents(documents)
+    if not documents:
+        return FallbackResult([], [], None, None)
+    try:
+        asked = reranker or async_reranker_at(None)
+        async with asyncio.timeout(timeout):
+            grace = min(GRACE_S, timeout * _GRACE_SHARE)
+            return _reranked(documents, await asked.rerank(query, documents, top_k, timeout - grace))
+    except InvalidArgument:
+        raise
+    except TimeoutError:
+        return _kept(documents, top_k, DeadlineExceeded(TIMED_OUT.format(timeout)))
+    except RerankError as error:
+        return _kept(documents, top_k, error)
+
+
+def _reranked(documents: Sequence[D], ranking: Ranking) -> FallbackResult[D]:
     return FallbackResult([documents[index] for index in ranking.order], ranking.order, ranking, None)
+
+
+def _kept(documents: Sequence[D], top_k: int | None, error: RerankError) -> FallbackResult[D]:
+    kept = list(documents[: top_k or None])
+    return FallbackResult(kept, list(range(len(kept))), None, f"{error.code}: {error.message}")

@@ -7,8 +7,8 @@ from typing import TypeVar
 
 from ..protocol.limits import DEFAULT_LIMITS
 from .encoding import Document
-from .endpoint import check_endpoint, reranker_at
-from .fallback import FallbackResult, rerank_or_keep_order
+from .endpoint import async_reranker_at, check_endpoint, reranker_at
+from .fallback import FallbackResult, arerank_or_keep_order, rerank_or_keep_order
 
 D = TypeVar("D", bound=Document)
 _Value = TypeVar("_Value")
@@ -92,11 +92,20 @@ class RagSettings:
         off, that is None and so is ``ranking``.
         """
         if not self.enabled:
-            kept = list(candidates[: self.top_k])
-            return FallbackResult(kept, list(range(len(kept))), None, None)
-        return rerank_or_keep_order(
-            query, candidates, self.top_k, self.timeout_ms / 1000, reranker=reranker_at(self.url)
-        )
+            return self._first(candidates)
+        reranker = reranker_at(self.url)
+        return rerank_or_keep_order(query, candidates, self.top_k, self.timeout_ms / 1000, reranker=reranker)
+
+    async def arerank(self, query: str, candidates: Sequence[D]) -> FallbackResult[D]:
+        """Do as ``rerank`` in an asyncio program."""
+        if not self.enabled:
+            return self._first(candidates)
+        reranker = async_reranker_at(self.url)
+        return await arerank_or_keep_order(query, candidates, self.top_k, self.timeout_ms / 1000, reranker=reranker)
+
+    def _first(self, candidates: Sequence[D]) -> FallbackResult[D]:
+        kept = list(candidates[: self.top_k])
+        return FallbackResult(kept, list(range(len(kept))), None, None)
 
 
 def _switch(text: str) -> bool:

@@ -1,10 +1,19 @@
 """The variables of a RAG program: what they mean, what is refused, and what comes of them."""
 
+import asyncio
+import time
 from pathlib import Path
 
 import pytest
-from openvino_reranker.client import RagSettingError, RagSettings
-from openvino_reranker.client.endpoint import reranker_at
+from openvino_reranker.client import (
+    FallbackResult,
+    InvalidArgument,
+    RagSettingError,
+    RagSettings,
+    arerank_or_keep_order,
+)
+from openvino_reranker.client.endpoint import async_reranker_at, reranker_at
+from openvino_reranker.tests.client.fake_broker import FakeBroker
 from openvino_reranker.tests.processes import Service
 
 CANDIDATES = [
@@ -72,23 +81,52 @@ def test_it_reranks_by_http_by_a_named_socket_and_by_the_usual_one(
 ) -> None:
     monkeypatch.setenv("OPENVINO_RERANKER_RUNTIME_DIR", str(service.runtime))
     url = {"http": service.url, "socket": str(service.socket), "found": ""}[way]
+    settings = read(ENABLED="1", URL=url, TOP_K="2", TIMEOUT_MS="60000")
+
+    async def ask() -> FallbackResult[dict[str, str]]:
+        try:
+            return await settings.arerank(QUESTION, CANDIDATES)
+        finally:
+            await async_reranker_at(url).close()  # other tests count the service's clients
+
     try:
-        kept = read(ENABLED="1", URL=url, TOP_K="2", TIMEOUT_MS="60000").rerank(QUESTION, CANDIDATES)
+        results = [settings.rerank(QUESTION, CANDIDATES), asyncio.run(ask()), asyncio.run(ask())]
     finally:
-        reranker_at(url).close()  # other tests count the service's clients
-    assert kept.rerank_error is None
-    assert [document["id"] for document in kept.documents] == ["people", "paris"]
-    assert kept.order == [2, 1]
-    assert kept.ranking is not None
+        reranker_at(url).close()
+    for kept in results:
+        assert kept.rerank_error is None
+        assert [document["id"] for document in kept.documents] == ["people", "paris"]
+        assert kept.order == [2, 1]
+        assert kept.ranking is not None
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:1", "/nowhere/requests.sock", ""])
 def test_without_a_service_the_order_stands(url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENVINO_RERANKER_RUNTIME_DIR", str(tmp_path))
-    kept = read(ENABLED="on", URL=url, TOP_K="2").rerank(QUESTION, CANDIDATES)
+    settings = read(ENABLED="on", URL=url, TOP_K="2")
+    for kept in (settings.rerank(QUESTION, CANDIDATES), asyncio.run(settings.arerank(QUESTION, CANDIDATES))):
+        assert kept.documents == CANDIDATES[:2]
+        assert kept.rerank_error is not None
+        assert kept.rerank_error.startswith("unavailable: ")
+
+
+def test_an_asyncio_program_waits_no_longer_than_it_said(runtime: Path) -> None:
+    socket = runtime / "requests.sock"
+    with FakeBroker(socket):  # takes the request, never answers
+        settings = read(ENABLED="on", URL=str(socket), TOP_K="2", TIMEOUT_MS="400")
+        started = time.monotonic()
+        kept = asyncio.run(settings.arerank(QUESTION, CANDIDATES))
+        took = time.monotonic() - started
     assert kept.documents == CANDIDATES[:2]
     assert kept.rerank_error is not None
-    assert kept.rerank_error.startswith("unavailable: ")
+    assert kept.rerank_error.startswith("deadline_exceeded: ")
+    assert 0.3 < took < 10
+
+
+def test_a_wrong_call_raises_in_an_asyncio_program_too() -> None:
+    with pytest.raises(InvalidArgument):
+        asyncio.run(arerank_or_keep_order("q", ["a"], -1))
+    assert asyncio.run(arerank_or_keep_order("q", [])).documents == []
 
 
 def test_one_process_has_one_reranker_for_an_endpoint() -> None:
