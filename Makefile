@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 # The service's own default device is NPU; trying it out should work on every machine.
 export OPENVINO_RERANKER_DEVICE ?= CPU
 
-.PHONY: run test test-export check install clean
+.PHONY: run test test-export test-rag check install clean
 
 run: $(STAMP)  ## get a model ready and serve it on http://127.0.0.1:18818, until Ctrl-C
 	@$(BIN)/openvino-reranker pull
@@ -18,6 +18,9 @@ test: $(STAMP)  ## run all tests
 
 test-export: $(STAMP)  ## export a model with optimum-intel, in an environment of its own (1.6 GB), and load it
 	$(BIN)/python -m pytest -m export tests/npu/test_export.py
+
+test-rag: $(STAMP)  ## use the service from Chroma, LangChain, LlamaIndex and Haystack, in environments of their own (1 GB)
+	$(BIN)/python -m pytest -m rag tests/rag
 
 check: $(STAMP)  ## ruff, mypy, pyright, import rules
 	$(BIN)/ruff check .
