@@ -76,6 +76,7 @@ def evaluate(queries: Sequence[JudgedQuery], rankings: Sequence[Ranking], second
         "queries_without_a_relevant_document": len(queries) - len(gains),
         "pairs": pairs,
         "tokens": sum(ranking.tokens for ranking in rankings),
+        "cached": sum(ranking.cached for ranking in rankings),
         "truncated": sum(hit.truncated for ranking in rankings for hit in ranking.hits),
         "seconds": round(seconds, 2),
         "pairs_per_s": round(pairs / seconds, 2),
@@ -110,6 +111,8 @@ def table(report: dict[str, Any]) -> str:
     if report["queries_without_a_relevant_document"]:
         count = report["queries_without_a_relevant_document"]
         lines.append(f"left out of the means: {count} queries without a relevant document")
+    if report["cached"]:
+        lines.append(f"{report['cached']} pairs were answered from the score cache: the rate is not the device's")
     if report["truncated"]:
-        lines.append(f"{report['truncated']} documents were longer than the model reads, and were cut")
+        lines.append(f"{report['truncated']} documents were longer than the model reads")
     return "\n".join(lines)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from .. import __version__
-from . import bench, components, doctor, evaluate, pull, rerank, serve, smoke, status
+from . import bench, components, doctor, evaluate, mcp, pull, rerank, serve, smoke, status
 from .install import units
 from .settings import SettingError, add_settings
 
@@ -59,6 +59,7 @@ COMMANDS = (
     Command(
         "doctor", "collect everything a bug report needs; --npu tries the NPU out", doctor.run, doctor.add_arguments
     ),
+    Command("mcp", "offer the service to an assistant as a tool, over stdio", mcp.run, mcp.add_arguments, mcp.EXAMPLES),
     Command("install-units", "write systemd units for this environment", units.install, units.add_install_arguments),
     Command(
         "uninstall-units", "remove the systemd units that install-units wrote", units.uninstall, units.add_arguments
@@ -103,9 +104,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     except ModuleNotFoundError as error:
         if error.name is None or error.name.startswith("openvino_reranker"):
             raise
+        extra = "mcp" if error.name == "mcp" else "all"
         print(
             f"openvino-reranker: '{arguments.command}' needs the package {error.name}, which is not installed; "
-            "install 'openvino-reranker[all]'",
+            f"install 'openvino-reranker[{extra}]'",
             file=sys.stderr,
         )
         return 1

@@ -167,7 +167,7 @@ SETTINGS = (
         None,
         _path,
         "folder of the sockets",
-        ("serve", "broker", "worker", "http", "rerank", "status", "doctor", "bench", "evaluate"),
+        ("serve", "broker", "worker", "http", "rerank", "status", "doctor", "bench", "evaluate", "mcp"),
     ),
 )  # fmt: skip
 

@@ -71,6 +71,8 @@ def test_the_numbers_are_those_of_the_order(service: Service, data: Path) -> Non
     assert report["model"] == service.status().worker.model
     assert report["pairs_per_s"] == pytest.approx(7 / report["seconds"], rel=0.1)
     assert report["target"] == str(service.socket)
+    again = json.loads(evaluate(service, str(data), "--json").stdout)
+    assert (report["cached"], again["cached"]) == (0, 7)  # so that nobody takes its rate for the device's
     assert done.stderr == ""  # no progress bar where nobody looks
 
 

@@ -47,7 +47,7 @@ def test_the_wheel_holds_every_package_and_data_file(installed: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "command", ["serve", "pull", "smoke", "bench", "evaluate", "doctor", "install-units", "status", "rerank"]
+    "command", ["serve", "pull", "smoke", "bench", "evaluate", "mcp", "doctor", "install-units", "status", "rerank"]
 )
 def test_every_command_starts_from_the_wheel(installed: Path, command: str) -> None:
     # -P and -S: neither the folder it is started in nor the checkout's own editable install are found.
