@@ -2,39 +2,54 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-STAMP := $(VENV)/.installed
+# One environment, filled in two steps: what the service needs, and what tests and checks need in addition.
+FOR_RUNNING := $(VENV)/.installed-for-running
+FOR_TESTING := $(VENV)/.installed-for-testing
+PIP := $(BIN)/python -m pip install --disable-pip-version-check --constraint constraints.txt
+# In a terminal pip shows each package and how far it is; elsewhere that would fill a log.
+QUIET_UNLESS_SEEN := $$(test -t 2 || echo --quiet)
 
 # The service's own default device is NPU; trying it out should work on every machine.
 export OPENVINO_RERANKER_DEVICE ?= CPU
 
-.PHONY: run test test-export test-rag check install clean
+.PHONY: help run test test-export test-rag check install clean
 
-run: $(STAMP)  ## get a model ready and serve it on http://127.0.0.1:18818, until Ctrl-C
+help:  ## show these lines
+	@sed -n 's/^\([a-z-]*\):[^#]*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
+
+run: $(FOR_RUNNING)  ## get a model ready and serve it on http://127.0.0.1:18818 until Ctrl-C
 	@$(BIN)/openvino-reranker pull
+	@echo "starting the service; 'ready:' with its address follows in a few seconds"
 	@exec $(BIN)/openvino-reranker serve
 
-test: $(STAMP)  ## run all tests
+test: $(FOR_TESTING)  ## run all tests
 	$(BIN)/python -m pytest
 
-test-export: $(STAMP)  ## export a model with optimum-intel, in an environment of its own (1.6 GB), and load it
-	$(BIN)/python -m pytest -m export tests/npu/test_export.py
+test-export: $(FOR_TESTING)  ## export a model with optimum-intel in an environment of its own (1.6 GB), and load it
+	$(BIN)/python -m pytest -m export tests/npu_worker/model/test_export.py
 
-test-rag: $(STAMP)  ## use the service from Chroma, LangChain, LlamaIndex and Haystack, in environments of their own (1 GB)
+test-rag: $(FOR_TESTING)  ## use the service from Chroma, LangChain, LlamaIndex and Haystack, in environments of their own (1 GB)
 	$(BIN)/python -m pytest -m rag tests/rag
 
-check: $(STAMP)  ## ruff, mypy, pyright, import rules
+check: $(FOR_TESTING)  ## ruff, mypy, pyright, import rules
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy -p openvino_reranker
 	$(BIN)/pyright
 	$(BIN)/lint-imports
 
-install: $(STAMP)  ## make .venv with everything in it
+install: $(FOR_TESTING)  ## make .venv with everything in it, also for tests and checks
 
-$(STAMP): pyproject.toml constraints.txt
+$(FOR_RUNNING): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "openvino-reranker needs Python 3.11 or newer; this is " + sys.version.split()[0] + " (choose another with: make PYTHON=python3.12 ...)")'
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	@echo "installing OpenVINO and what else the service needs into $(VENV): about 150 MB to download and 600 MB on disk, once"
+	@$(PYTHON) -m venv $(VENV)
+	@$(PIP) $(QUIET_UNLESS_SEEN) --editable '.[all,int8]'
+	@touch $@
+
+$(FOR_TESTING): $(FOR_RUNNING)
+	@echo "installing what tests and checks need into $(VENV): about 40 MB more to download"
+	@$(PIP) --quiet --editable '.[dev]'
 	@touch $@
 
 clean:  ## remove .venv and what tools left behind
