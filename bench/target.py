@@ -1,4 +1,4 @@
-"""The service under load, by HTTP or by its socket: how to ask it, and what it says of itself."""
+"""The service that is measured, by its HTTP front or by its socket: how to ask it, and what it says of itself."""
 
 import http.client
 import json
@@ -13,13 +13,17 @@ from typing import Any
 
 import msgspec
 
+from ..client.over_http import HttpReranker
 from ..client.sync import Reranker
-from ..protocol.errors import RerankError, Unavailable, error_from_code
+from ..protocol.errors import RerankError, Unavailable
 from ..protocol.messages import RequestClass
 
 #: One bench request may wait behind all other callers, s.
 TIMEOUT_S = 300.0
-_DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+#: A status is answered at once, or there is no service, s.
+_STATUS_TIMEOUT_S = 5.0
+# A proxy would look for the loopback on its own machine, and HttpReranker asks none either.
+_open_directly = urllib.request.build_opener(urllib.request.ProxyHandler({})).open
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,12 +36,73 @@ class Target:
     def __str__(self) -> str:
         return self.url or str(self.socket)
 
+    @property
+    def is_here(self) -> bool:
+        """Whether the service runs on this machine, as far as its address tells."""
+        host = urllib.parse.urlsplit(self.url or "").hostname or "localhost"
+        try:
+            return ip_address(host).is_loopback
+        except ValueError:
+            return host == "localhost" or host.endswith(".localhost")
+
+    def reranker(self, priority: RequestClass = "interactive") -> Reranker | HttpReranker:
+        """Return what asks it, to be closed by the caller.
+
+        Raises:
+            ValueError: The URL is not one of http.
+        """
+        if self.url is not None:
+            return HttpReranker(self.url, priority=priority)
+        return Reranker(self.socket, priority=priority)
+
+    def status(self) -> dict[str, Any]:
+        """Return ``ready``, ``reason``, ``worker``, ``counters`` and ``pids``; only the first two are sure to be there.
+
+        Raises:
+            Unavailable: It cannot be reached.
+            ValueError: The URL is not one of http, or something else answers there.
+        """
+        if self.url is not None:
+            return _readiness(self.url.rstrip("/"))
+        with Reranker(self.socket) as reranker:
+            status = reranker.status()
+        report: dict[str, Any] = msgspec.to_builtins(status)
+        return report | {"pids": status.pids()}
+
+    def status_when_ready(self) -> dict[str, Any]:
+        """Return the same of a service that is ready.
+
+        Raises:
+            Unavailable: It is not, or cannot be reached.
+            ValueError: As ``status``.
+        """
+        status = self.status()
+        if not status["ready"]:
+            raise Unavailable(str(status["reason"]))
+        return status
+
+
+def _readiness(url: str) -> dict[str, Any]:
+    HttpReranker(url)  # it is an http URL
+    try:
+        with _open_directly(f"{url}/readyz", timeout=_STATUS_TIMEOUT_S) as response:
+            body = response.read()
+    except urllib.error.HTTPError as error:
+        body = error.read()  # 503, and why
+    except (OSError, http.client.HTTPException) as error:
+        raise Unavailable(f"cannot reach {url}: {error}") from None
+    try:
+        report: dict[str, Any] = {"reason": "", **json.loads(body)}
+        return report | {"ready": bool(report["ready"])}
+    except (ValueError, TypeError, KeyError):
+        raise ValueError(f"what answers at {url} is not the rerank service") from None
+
 
 @dataclass(frozen=True, slots=True)
 class Asked:
     """One request: how long it took, ms, and what the service says of that, or the error's code.
 
-    Errors that no service words: ``unreachable``, ``nonsense`` (an answer that is none), ``lost`` (the caller died).
+    A code that is not the service's: ``lost`` (the caller died).
     """
 
     took_ms: float
@@ -48,87 +113,25 @@ class Asked:
 
 
 class Caller:
-    """Asks the target, one request at a time."""
+    """Asks the target, one request at a time, and measures that.
+
+    Raises:
+        ValueError: As ``Target.reranker``.
+    """
 
     def __init__(self, target: Target, priority: RequestClass = "interactive") -> None:
-        self._url = target.url
-        self._priority = priority
-        self._reranker = Reranker(target.socket, priority=priority) if target.socket else None
+        self._reranker = target.reranker(priority)
 
     def ask(self, question: str, passages: list[str]) -> Asked:
         """Ask once; an error is an answer too."""
         started = time.perf_counter()
         try:
-            queue, inference, tokens = self._ask(question, passages)
-        except RerankError as error:
-            code = error.code
-        except (OSError, http.client.HTTPException):
-            code = "unreachable"
-        except (ValueError, LookupError, TypeError):
-            code = "nonsense"
-        else:
-            return Asked((time.perf_counter() - started) * 1000, queue, inference, tokens)
-        return Asked((time.perf_counter() - started) * 1000, error=code)
-
-    def _ask(self, question: str, passages: list[str]) -> tuple[float, float, int]:
-        if self._reranker is not None:
             ranking = self._reranker.rerank(question, passages, timeout=TIMEOUT_S)
-            return ranking.timings_ms.queue, ranking.timings_ms.inference, ranking.tokens
-        body = {"query": question, "documents": passages, "priority": self._priority}
-        found = fetch(f"{self._url}/rerank", body)
-        return found["timings_ms"]["queue"], found["timings_ms"]["inference"], found["usage"]["total_tokens"]
-
-    def status(self) -> dict[str, Any]:
-        """Return the service's ``worker``, ``counters`` and ``pids``.
-
-        Raises:
-            Unavailable: It is not ready, or not there.
-        """
-        if self._reranker is None:
-            try:
-                return dict(fetch(f"{self._url}/readyz", None))
-            except (OSError, http.client.HTTPException) as error:
-                raise Unavailable(f"cannot reach {self._url}: {error}") from None
-        status = self._reranker.status()
-        if not status.ready:
-            raise Unavailable(status.reason)
-        report: dict[str, Any] = msgspec.to_builtins(status)
-        report["pids"] = status.pids()
-        return report
+        except RerankError as error:
+            return Asked((time.perf_counter() - started) * 1000, error=error.code)
+        took_ms = (time.perf_counter() - started) * 1000
+        return Asked(took_ms, ranking.timings_ms.queue, ranking.timings_ms.inference, ranking.tokens)
 
     def close(self) -> None:
         """Give the connection back."""
-        if self._reranker is not None:
-            self._reranker.close()
-
-
-def fetch(url: str, body: object | None, timeout: float = TIMEOUT_S) -> Any:
-    """Return the JSON that a GET, or a POST of ``body``, is answered with.
-
-    Raises:
-        RerankError: The service answered with an error.
-        OSError: It could not be reached.
-        ValueError: The URL is not http.
-    """
-    if not url.startswith(("http://", "https://")):
-        raise ValueError(f"{url} is not an http URL")
-    data = None if body is None else json.dumps(body).encode()
-    request = urllib.request.Request(url, data, {"Content-Type": "application/json"})  # noqa: S310  (checked above)
-    try:
-        # A proxy of this machine's environment would look for the loopback on its own machine.
-        opener = _DIRECT if is_loopback(url) else urllib.request.build_opener()
-        with opener.open(request, timeout=timeout) as response:
-            return json.load(response)
-    except urllib.error.HTTPError as error:
-        told = json.loads(error.read())
-        kind = told["error"]["type"] if "error" in told else "unavailable"
-        raise error_from_code(kind, told.get("message") or told.get("reason", "")) from None
-
-
-def is_loopback(url: str) -> bool:
-    """Return whether a URL is of this very machine, by its name or address."""
-    host = urllib.parse.urlsplit(url).hostname or ""
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost" or host.endswith(".localhost")
+        self._reranker.close()

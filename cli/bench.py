@@ -1,10 +1,10 @@
 """``bench``: load on a running service, and what it did with it."""
 
 import argparse
+import contextlib
 import json
 import os
 import sys
-from pathlib import Path
 from typing import Any
 
 from ..bench.report import compare, compare_requests, rss_mb, summarise, table
@@ -14,6 +14,7 @@ from ..bench.texts import Workload
 from ..protocol.errors import RerankError
 from .model_choice import find_model
 from .settings import Settings, read_settings
+from .target import add_target, target_of
 
 #: With ``--ceiling``: so many requests of each caller, then the engine alone, and so on.
 _ROUND = 4
@@ -29,9 +30,7 @@ EXAMPLES = """examples:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's own arguments."""
-    target = parser.add_mutually_exclusive_group()
-    target.add_argument("--url", help="the HTTP front; the broker's socket if not given")
-    target.add_argument("--socket", type=Path, metavar="PATH", help="the broker's requests.sock")
+    add_target(parser)
     parser.add_argument(
         "--mix",
         action="append",
@@ -57,24 +56,20 @@ def run(arguments: argparse.Namespace) -> int:
     os.environ["PYTHONSAFEPATH"] = "1"
     settings = read_settings(arguments)
     groups: list[Group] = arguments.mix or [Group(8, 20)]
-    socket = None if arguments.url else arguments.socket or settings.requests_socket
-    target = Target(arguments.url.rstrip("/") if arguments.url else None, socket)
-    caller = Caller(target)
     try:
-        report = _bench(caller, target, groups, arguments, settings)
+        report = _bench(target_of(arguments, settings), groups, arguments, settings)
     except (RerankError, ValueError) as error:
         print(f"openvino-reranker: {error}", file=sys.stderr)
         return 1
-    finally:
-        caller.close()
     print(json.dumps(report, indent=2) if arguments.json else table(report))
     return 1 if report["errors"] else 0
 
 
-def _bench(
-    caller: Caller, target: Target, groups: list[Group], arguments: argparse.Namespace, settings: Settings
-) -> dict[str, Any]:
-    worker = caller.status()["worker"]
+def _bench(target: Target, groups: list[Group], arguments: argparse.Namespace, settings: Settings) -> dict[str, Any]:
+    from tqdm import tqdm
+
+    before = target.status_when_ready()
+    worker = before["worker"]
     ceiling = _open_ceiling(worker, settings) if arguments.ceiling else None
     count = arguments.requests
     rounds = (
@@ -82,21 +77,20 @@ def _bench(
     )
     workload = Workload(arguments.repeat)
     seen: list[Seen] = []
-    bar = _Bar(sum(group.callers for group in groups) * count)
-
-    def on_answer(answer: Seen) -> None:
-        seen.append(answer)
-        bar.show(len(seen))
-
-    before = caller.status()
     memory_before = rss_mb(before["pids"])
     seconds = 0.0
-    for numbers in rounds:
-        if ceiling:
-            ceiling.run(groups, workload, numbers)
-        seconds += run_load(target, groups, workload, numbers, on_answer)
-    bar.clear()
-    after = caller.status()
+    total = sum(group.callers for group in groups) * count
+    with tqdm(total=total, unit="request", disable=None, leave=False) as bar:
+
+        def on_answer(answer: Seen) -> None:
+            seen.append(answer)
+            bar.update()
+
+        for numbers in rounds:
+            if ceiling:
+                ceiling.run(groups, workload, numbers)
+            seconds += run_load(target, groups, workload, numbers, on_answer)
+    after = target.status_when_ready()
     report = {
         "target": str(target),
         "model": worker["model"],
@@ -110,7 +104,8 @@ def _bench(
         ceiling.run(groups, workload, rounds[-1])
         report["ceiling"] = compare(report["pairs_per_s"], ceiling.pairs_per_s)
         if len(groups) == 1 and groups[0].callers == 1:
-            report["ceiling"] |= compare_requests(ceiling.beside(caller, groups[0].passages, range(count)))
+            with contextlib.closing(Caller(target)) as caller:
+                report["ceiling"] |= compare_requests(ceiling.beside(caller, groups[0].passages, range(count)))
     return report
 
 
@@ -147,23 +142,3 @@ def _share(text: str) -> float:
     if not 0 <= share <= 1:
         raise argparse.ArgumentTypeError(f"{text} is not a share from 0 to 1")
     return share
-
-
-class _Bar:
-    """A progress bar on standard error, where that is a terminal."""
-
-    _WIDTH = 40
-
-    def __init__(self, total: int) -> None:
-        self._total = total
-        self._on = sys.stderr.isatty()
-
-    def show(self, done: int) -> None:
-        if self._on:
-            filled = self._WIDTH * done // self._total
-            bar = "#" * filled + "." * (self._WIDTH - filled)
-            print(f"\r[{bar}] {done}/{self._total} requests", end="", file=sys.stderr, flush=True)
-
-    def clear(self) -> None:
-        if self._on:
-            print("\r\033[K", end="", file=sys.stderr, flush=True)

@@ -8,9 +8,9 @@ from typing import Any, BinaryIO
 
 from ..bench.evaluation import QueryFailed, evaluate, rerank_all, table
 from ..bench.judged import JudgedQuery, WrongLines, read_judged
-from ..client.over_http import HttpReranker
-from ..client.sync import Reranker
+from ..bench.target import Target
 from .settings import read_settings
+from .target import add_target, target_of
 
 #: Wrong lines that are shown.
 _SHOWN = 20
@@ -32,9 +32,7 @@ recall@10 how many of the relevant ones are among the first ten. 50 queries show
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's own arguments."""
     parser.add_argument("data", metavar="DATA", help="the collection, JSON lines; '-': standard input")
-    target = parser.add_mutually_exclusive_group()
-    target.add_argument("--url", help="the HTTP front; the broker's socket if not given")
-    target.add_argument("--socket", type=Path, metavar="PATH", help="the broker's requests.sock")
+    add_target(parser)
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 
@@ -42,7 +40,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Rerank the collection and print what that is worth; 0 if every query was answered."""
     settings = read_settings(arguments)
     try:
-        report = _evaluate(_read(arguments.data), arguments.url, arguments.socket or settings.requests_socket)
+        report = _evaluate(_read(arguments.data), target_of(arguments, settings))
     except (OSError, ValueError, QueryFailed) as error:
         print(f"openvino-reranker: {error}", file=sys.stderr)
         return 1
@@ -50,16 +48,16 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _evaluate(queries: list[JudgedQuery], url: str | None, socket: Path) -> dict[str, Any]:
+def _evaluate(queries: list[JudgedQuery], target: Target) -> dict[str, Any]:
     from tqdm import tqdm
 
-    reranker = HttpReranker(url, priority="bulk") if url else Reranker(socket, priority="bulk")
+    reranker = target.reranker("bulk")
     try:
         with tqdm(total=len(queries), unit="query", disable=None, leave=False) as bar:
             rankings, seconds = rerank_all(reranker, queries, bar.update)
     finally:
         reranker.close()  # after Ctrl-C too: what is under way over the socket ends with it
-    return {"target": url or str(socket), **evaluate(queries, rankings, seconds)}
+    return {"target": str(target), **evaluate(queries, rankings, seconds)}
 
 
 def _read(name: str) -> list[JudgedQuery]:

@@ -1,19 +1,21 @@
 """``smoke``: does the running service really rank? Questions whose best passage is known, asked for real."""
 
 import argparse
+import contextlib
 import math
 import sys
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..bench.target import fetch, is_loopback
-from ..client.sync import Reranker
+from ..bench.target import Target
+from ..client.ranking import Ranking
 from ..npu_worker.errors import WorkerError
 from ..npu_worker.npu.busy_counter import BusyCounter
 from ..npu_worker.npu.sysfs import SYSFS
 from ..protocol.errors import RerankError, Unavailable
+from .settings import read_settings
+from .target import add_target, target_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,69 +71,56 @@ FIXTURES = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What came back for a fixture: indexes in order with their scores, the device, and its busy time."""
-
-    order: list[int]
-    scores: list[float]
-    device: str
-    npu_busy_delta_us: int | None
-    milliseconds: float
-
-
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's own arguments."""
-    target = parser.add_mutually_exclusive_group(required=True)
-    target.add_argument("--url", help="the HTTP front, such as http://127.0.0.1:18818")
-    target.add_argument("--socket", metavar="PATH", type=Path, help="the broker's requests.sock")
+    add_target(parser, required=True)
     parser.add_argument("--timeout", type=float, default=60.0, metavar="S", help="seconds for all of it (default 60)")
 
 
 def run(arguments: argparse.Namespace, sysfs: Path = SYSFS) -> int:
     """Run all checks and print them; 0 only if all hold."""
+    target = target_of(arguments, read_settings(arguments))
     deadline = time.monotonic() + arguments.timeout
     counter = read_counter(sysfs)
     try:
-        if arguments.url:
-            url = arguments.url.rstrip("/")
-            _wait_ready(lambda: _http_ready(url), deadline)
-            answers = [_ask_http(url, fixture, deadline) for fixture in FIXTURES]
-        else:
-            with Reranker(arguments.socket) as reranker:
-                _wait_ready(lambda: _socket_ready(reranker), deadline)
-                answers = [_ask_socket(reranker, fixture, deadline) for fixture in FIXTURES]
-    except (RerankError, OSError, ValueError, KeyError) as error:
+        _wait_ready(target, deadline)
+        with contextlib.closing(target.reranker()) as reranker:
+            rankings = [
+                reranker.rerank(fixture.query, fixture.passages, timeout=max(1.0, deadline - time.monotonic()))
+                for fixture in FIXTURES
+            ]
+    except (RerankError, ValueError) as error:
         print(f"FAIL  {error}")
-        print(f"openvino-reranker: the service at {arguments.url or arguments.socket} failed", file=sys.stderr)
+        print(f"openvino-reranker: the service at {target} failed", file=sys.stderr)
         return 1
     problems = [
-        problem for fixture, answer in zip(FIXTURES, answers, strict=True) for problem in check(fixture, answer)
+        problem for fixture, ranking in zip(FIXTURES, rankings, strict=True) for problem in check(fixture, ranking)
     ]
-    if any(answer.device == "NPU" for answer in answers) and _is_here(arguments.url):
+    if any(ranking.device == "NPU" for ranking in rankings) and target.is_here:
         problems += check_counter(counter, read_counter(sysfs))
-    for fixture, answer in zip(FIXTURES, answers, strict=True):
-        word = "FAIL" if check(fixture, answer) else "ok"
-        busy = "" if answer.npu_busy_delta_us is None else f", NPU busy {answer.npu_busy_delta_us} us"
-        print(f"{word:<5} {answer.milliseconds:7.1f} ms  {answer.device}{busy}  {fixture.query}")
+    for fixture, ranking in zip(FIXTURES, rankings, strict=True):
+        word = "FAIL" if check(fixture, ranking) else "ok"
+        busy = "" if ranking.npu_busy_delta_us is None else f", NPU busy {ranking.npu_busy_delta_us} us"
+        print(f"{word:<5} {ranking.timings_ms.total:7.1f} ms  {ranking.device}{busy}  {fixture.query}")
     for problem in problems:
         print(f"FAIL  {problem}")
     print("smoke: FAILED" if problems else "smoke: all checks hold")
     return 1 if problems else 0
 
 
-def check(fixture: Fixture, answer: Answer) -> list[str]:
-    """Return what is wrong with an answer; nothing if all is right."""
+def check(fixture: Fixture, ranking: Ranking) -> list[str]:
+    """Return what is wrong with a ranking; nothing if all is right."""
+    scores = [hit.score for hit in ranking.hits]
     problems = []
-    if sorted(answer.order) != list(range(len(fixture.passages))):
-        problems.append(f"{fixture.query!r}: the answer names documents {answer.order}, not each once")
-    if not all(math.isfinite(score) for score in answer.scores):
-        problems.append(f"{fixture.query!r}: a score is not finite: {answer.scores}")
-    if answer.scores != sorted(answer.scores, reverse=True):
-        problems.append(f"{fixture.query!r}: the scores are not sorted: {answer.scores}")
-    if answer.order[:1] != [fixture.best]:
-        problems.append(f"{fixture.query!r}: document {answer.order[:1]} came first, not {fixture.best}")
-    if answer.device == "NPU" and not (answer.npu_busy_delta_us or 0) > 0:
+    if sorted(ranking.order) != list(range(len(fixture.passages))):
+        problems.append(f"{fixture.query!r}: the answer names documents {ranking.order}, not each once")
+    if not all(math.isfinite(score) for score in scores):
+        problems.append(f"{fixture.query!r}: a score is not finite: {scores}")
+    if scores != sorted(scores, reverse=True):
+        problems.append(f"{fixture.query!r}: the scores are not sorted: {scores}")
+    if ranking.order[:1] != [fixture.best]:
+        problems.append(f"{fixture.query!r}: document {ranking.order[:1]} came first, not {fixture.best}")
+    if ranking.device == "NPU" and not (ranking.npu_busy_delta_us or 0) > 0:
         problems.append(f"{fixture.query!r}: answered by NPU, but its busy time did not rise")
     return problems
 
@@ -146,59 +135,22 @@ def read_counter(sysfs: Path) -> int | str:
 
 def check_counter(before: int | str, after: int | str) -> list[str]:
     """Return what is wrong with the busy time around answers of an NPU on this machine; nothing if it rose."""
-    for each in (before, after):
-        if isinstance(each, str):
-            return [f"answered by NPU, but {each}"]
+    for reading in (before, after):
+        if isinstance(reading, str):
+            return [f"answered by NPU, but {reading}"]
     if before == after:
         return [f"answered by NPU, but the busy time in sysfs stayed at {before} us"]
     return []
 
 
-def _is_here(url: str | None) -> bool:
-    """Return whether the service runs on this machine, where its NPU's sysfs is."""
-    return url is None or is_loopback(url)
+def _wait_ready(target: Target, deadline: float) -> None:
+    """Wait for a service that is starting; one that is not there is not waited for.
 
-
-def _wait_ready(ready: Callable[[], str], deadline: float) -> None:
-    while reason := ready():
+    Raises:
+        Unavailable: It cannot be reached, or was not ready in time.
+        ValueError: The URL is wrong, or something else answers there.
+    """
+    while not (status := target.status())["ready"]:
         if time.monotonic() >= deadline:
-            raise ValueError(f"not ready: {reason}")
+            raise Unavailable(f"not ready: {status['reason']}")
         time.sleep(0.2)
-
-
-def _socket_ready(reranker: Reranker) -> str:
-    status = reranker.status()
-    return "" if status.ready else status.reason
-
-
-def _http_ready(url: str) -> str:
-    try:
-        fetch(f"{url}/readyz", None, 5.0)
-    except Unavailable as error:
-        return error.message
-    return ""
-
-
-def _ask_http(url: str, fixture: Fixture, deadline: float) -> Answer:
-    started = time.monotonic()
-    body = {"query": fixture.query, "documents": list(fixture.passages)}
-    found = fetch(f"{url}/rerank", body, max(1.0, deadline - started))
-    return Answer(
-        [result["index"] for result in found["results"]],
-        [result["score"] for result in found["results"]],
-        found["device"],
-        found["npu_busy_delta_us"],
-        (time.monotonic() - started) * 1000,
-    )
-
-
-def _ask_socket(reranker: Reranker, fixture: Fixture, deadline: float) -> Answer:
-    started = time.monotonic()
-    ranking = reranker.rerank(fixture.query, fixture.passages, timeout=max(1.0, deadline - started))
-    return Answer(
-        ranking.order,
-        [hit.score for hit in ranking.hits],
-        ranking.device,
-        ranking.npu_busy_delta_us,
-        (time.monotonic() - started) * 1000,
-    )

@@ -6,7 +6,6 @@ packets; so each step runs in a thread that is waited for so long and no longer.
 """
 
 import errno
-import hashlib
 import threading
 import time
 from collections.abc import Callable
@@ -25,6 +24,7 @@ from huggingface_hub.errors import (
     RevisionNotFoundError,
 )
 
+from .card import sha256
 from .draft import Draft
 from .errors import CacheUnwritable, HubError, HubGated, HubNotFound, HubUnreachable
 from .local import draft_of as draft_of_local
@@ -184,22 +184,13 @@ def _is_of_the_disk(error: Exception) -> bool:
 
 
 def _check(source: HubSource, sibling: Any, file: Path) -> None:
-    """Compare a file with the size and the hash the hub gives for it.
+    """Compare a large file with the sha256 the hub gives for it: the library compares sizes alone.
 
     Raises:
         HubError: It is another one.
     """
-    size = file.stat().st_size
-    if sibling.lfs is not None:
-        with file.open("rb") as opened:
-            same = hashlib.file_digest(opened, "sha256").hexdigest() == sibling.lfs.sha256
-    elif sibling.blob_id:  # a small file: the hub knows its git object id only
-        git = hashlib.sha1(b"blob %d\0" % size + file.read_bytes(), usedforsecurity=False)
-        same = git.hexdigest() == sibling.blob_id
-    else:
-        same = True
-    if not same or (sibling.size is not None and size != sibling.size):
-        raise HubError(f"{file.name} of {source} arrived damaged ({size} bytes); pull once more")
+    if sibling.lfs is not None and sha256(file) != sibling.lfs.sha256:
+        raise HubError(f"{file.name} of {source} arrived damaged; pull once more")
 
 
 def _bytes_in(folder: Path) -> int:

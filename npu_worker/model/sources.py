@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import quote
 
+from .card import sha256
 from .errors import UnknownSource
 
 PACKAGED = "packaged"
@@ -208,6 +209,5 @@ def _name(path: Path) -> str:
 def _digest(*files: Path) -> str:
     digest = hashlib.sha256()
     for file in files:
-        with file.open("rb") as opened:
-            digest.update(f"{file.name}:{hashlib.file_digest(opened, 'sha256').hexdigest()}\n".encode())
+        digest.update(f"{file.name}:{sha256(file)}\n".encode())
     return digest.hexdigest()

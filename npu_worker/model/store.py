@@ -2,18 +2,19 @@
 
 ``<root>/models/<key>/<precision>/`` is a ready model. It gets there by one ``rename`` of the folder
 ``.<precision>.making`` beside it, in which everything has been written, read back and synced; so a killed pull
-leaves at most such a folder, which the next pull removes. ``.<precision>.lock`` is held meanwhile: two pulls of
-one model wait for each other, and only an unlocked ``.making`` is stale.
+leaves at most such a folder, which the next pull removes. ``<root>/locks/<key>-<precision>.lock`` is held
+meanwhile: two pulls of one model wait for each other, and only an unlocked ``.making`` is stale.
 """
 
 import contextlib
 import errno
-import fcntl
 import os
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+
+from filelock import FileLock, Timeout
 
 from .card import CARD_FILE, ModelCard, sha256
 from .errors import CacheUnwritable, Damaged, ModelError, NotReady
@@ -116,12 +117,14 @@ def make_ready(folder: Path, make: Callable[[Path], ModelCard], say: Say) -> Rea
                 except Damaged as error:
                     say(f"{error.args[0].split('; ')[0]}: making it ready again")
             try:
-                making.mkdir()
+                making.mkdir(parents=True)
                 card = make(making)
                 _finish(making, card)
                 _put(making, folder)
             finally:
                 _remove(making)
+                with contextlib.suppress(OSError):
+                    folder.parent.rmdir()  # stays unless it is empty
             return ReadyModel(folder, card)
     except OSError as error:
         if error.errno not in _DISK_ERRORS:
@@ -147,39 +150,25 @@ class _Busy(ModelError):
 @contextlib.contextmanager
 def _locked(folder: Path, say: Say | None) -> Iterator[None]:
     """Hold the folder's lock; wait for it and say so, or raise ``_Busy`` if there is nobody to say it to."""
-    path = folder.with_name(f".{folder.name}.lock")
-    while True:
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        except FileNotFoundError:
-            continue  # the last holder has just removed the folder, being empty
-        try:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                if say is None:
-                    raise _Busy from None
-                say(f"another pull is making {folder.parent.name} ({folder.name}) ready: waiting for it")
-                fcntl.flock(descriptor, fcntl.LOCK_EX)
-            if not _is_same_file(descriptor, path):
-                continue  # the last holder has removed the lock file: the lock is another one by now
-            try:
-                yield
-            finally:
-                path.unlink(missing_ok=True)
-                with contextlib.suppress(OSError):
-                    path.parent.rmdir()  # stays unless empty
-            return
-        finally:
-            os.close(descriptor)
-
-
-def _is_same_file(descriptor: int, path: Path) -> bool:
+    path = lock_of(folder)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(path)
     try:
-        return os.path.samestat(os.fstat(descriptor), path.stat())
-    except FileNotFoundError:
-        return False
+        lock.acquire(blocking=False)
+    except Timeout:
+        if say is None:
+            raise _Busy from None
+        say(f"another pull is making {folder.parent.name} ({folder.name}) ready: waiting for it")
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def lock_of(folder: Path) -> Path:
+    """Return the lock of a model's folder: beside all models, so that an empty folder can be removed under it."""
+    return folder.parents[2] / "locks" / f"{folder.parent.name}-{folder.name}.lock"
 
 
 def _finish(making: Path, card: ModelCard) -> None:

@@ -14,7 +14,8 @@ from pathlib import Path
 
 import msgspec
 
-from ..model.card import ModelCard
+from ...daemon.atomic_write import write_atomically
+from ..model.card import ModelCard, sha256
 from .platform import Identity
 
 logger = logging.getLogger("openvino_reranker.worker")
@@ -79,13 +80,12 @@ class BlobCache:
         """
         blob, note = self._paths(length)
         try:
-            with compiled.open("rb") as file:
-                digest = hashlib.file_digest(file, "sha256").hexdigest()
+            digest = sha256(compiled)
             for old in self._root.glob(f"{self._stem(length)}-*"):
                 if not old.name.endswith(".making"):
                     old.unlink(missing_ok=True)
             compiled.rename(blob)
-            _write(note, msgspec.json.encode(Note(digest, self._made_of(length))))
+            write_atomically(note, msgspec.json.encode(Note(digest, self._made_of(length))))
         except OSError as error:
             logger.warning("the compiled bucket of %d tokens cannot be kept: %s", length, error)
 
@@ -121,7 +121,7 @@ class BlobCache:
         mark = Mark((before.times if before else 0) + 1, happened, self._made_of(length))
         with contextlib.suppress(OSError):
             self._root.mkdir(mode=0o700, parents=True, exist_ok=True)
-            _write(self._mark_path(length), msgspec.json.encode(mark))
+            write_atomically(self._mark_path(length), msgspec.json.encode(mark))
 
     def clear_mark(self, length: int) -> None:
         """Forget that compiling ended badly."""
@@ -151,9 +151,3 @@ class BlobCache:
 
 def _line(fields: dict[str, str]) -> str:
     return " ".join(f"{name}={value}" for name, value in sorted(fields.items()))
-
-
-def _write(path: Path, content: bytes) -> None:
-    making = path.with_name(f"{path.name}.{os.getpid()}.making")
-    making.write_bytes(content)
-    making.rename(path)

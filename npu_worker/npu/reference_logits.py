@@ -15,6 +15,7 @@ import msgspec
 import numpy as np
 import openvino as ov
 
+from ...daemon.atomic_write import write_atomically
 from ..errors import ModelUnusable
 from ..inputs import INPUT_NAMES
 from ..tokenization import PairTokenizer, Row
@@ -83,9 +84,7 @@ class Reference:
     def _keep(self) -> None:
         try:
             self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            making = self._path.with_suffix(".making")
-            making.write_bytes(msgspec.json.encode(Kept(self._logits, _sum(self._logits))))
-            making.rename(self._path)
+            write_atomically(self._path, msgspec.json.encode(Kept(self._logits, _sum(self._logits))))
         except OSError as error:
             logger.warning("the reference logits cannot be kept: %s", error)
 

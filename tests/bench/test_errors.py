@@ -12,15 +12,22 @@ import pytest
 from openvino_reranker.bench.run import Group, Seen, run_load
 from openvino_reranker.bench.target import Target
 from openvino_reranker.bench.texts import Workload
-from openvino_reranker.tests.processes import Service, run_program
+from openvino_reranker.tests.processes import Run, Service
 
 STATUS = {
     "ready": True,
+    "reason": "ready",
     "worker": {"model": "m", "device": "CPU", "precision": "f32"},
     "counters": dict.fromkeys(("batches", "batch_pairs", "batch_callers", "tokens", "padded_tokens"), 0),
     "pids": {},
 }
-SCORES = {"timings_ms": {"queue": 1, "inference": 1}, "usage": {"total_tokens": 5}}
+SCORES = {
+    "results": [{"index": 0, "score": 1.0, "relevance_score": 0.7}],
+    "model": "m",
+    "device": "CPU",
+    "timings_ms": {"queue": 1, "inference": 1, "total": 3},
+    "usage": {"total_tokens": 5},
+}
 
 #: What to send to the n-th POST, from the status line on; None to hang up.
 Answer = Callable[[int], bytes | None]
@@ -68,29 +75,38 @@ GOOD = as_http(json.dumps(SCORES).encode())
 @pytest.mark.parametrize(
     ("bad", "error"),
     [
-        (None, "unreachable"),
-        (b"not HTTP at all\r\n\r\n", "unreachable"),
-        (as_http(b"<html>"), "nonsense"),
-        (as_http(b"<html>", "502 Bad Gateway"), "nonsense"),
-        (as_http(b'{"ok": true}'), "nonsense"),
-        (as_http(b"[]"), "nonsense"),
+        (None, "unavailable"),
+        (b"not HTTP at all\r\n\r\n", "unavailable"),
+        (as_http(b"<html>"), "unavailable"),
+        (as_http(b"<html>", "502 Bad Gateway"), "unavailable"),
+        (as_http(b"<html>", "500 Oh"), "failed"),
+        (as_http(b'{"ok": true}'), "unavailable"),
+        (as_http(b"[]"), "unavailable"),
     ],
-    ids=["hangs-up", "no-http", "no-json", "an-error-page", "no-scores", "no-object"],
+    ids=["hangs-up", "no-http", "no-json", "a-gateway", "an-error-page", "no-scores", "no-object"],
 )
-def test_a_service_that_breaks_is_an_error_each_time(bad: bytes | None, error: str) -> None:
+def test_a_service_that_breaks_is_an_error_each_time(run: Run, bad: bytes | None, error: str) -> None:
     with http_service(lambda number: GOOD if number <= 3 else bad) as url:
-        done = run_program("bench", "--url", url, "--mix", "1x3", "--requests", "5", "--json")
+        done = run("bench", "--url", url, "--mix", "1x3", "--requests", "5", "--json")
     assert done.returncode == 1, done.stderr
     report = json.loads(done.stdout)
     assert report["requests"] == 5
     assert report["errors"] == {error: 3}
 
 
-def test_a_front_that_speaks_no_http_is_not_there() -> None:
+def test_a_front_that_speaks_no_http_is_not_there(run: Run) -> None:
     with http_service(lambda _: GOOD, b"not HTTP at all\r\n\r\n") as url:
-        done = run_program("bench", "--url", url)
+        done = run("bench", "--url", url)
     assert done.returncode == 1
     assert done.stderr.startswith(f"openvino-reranker: cannot reach {url}")
+
+
+def test_what_is_not_the_service_is_named(run: Run) -> None:
+    with http_service(lambda _: GOOD, as_http(b"<html>")) as url:
+        done = run("bench", "--url", url)
+    assert done.returncode == 1
+    assert done.stderr == f"openvino-reranker: what answers at {url} is not the rerank service\n"
+    assert "is not an http URL" in run("bench", "--url", "127.0.0.1:18818").stderr
 
 
 def test_what_a_caller_that_died_did_not_ask_is_lost(service: Service) -> None:

@@ -1,22 +1,36 @@
-import argparse
+"""smoke: what it demands of answers, and where it looks at the NPU's counter."""
+
 from pathlib import Path
 
 import pytest
+from openvino_reranker.bench.target import Target
 from openvino_reranker.cli import smoke
-from openvino_reranker.cli.smoke import FIXTURES, Answer, check, check_counter, read_counter
+from openvino_reranker.cli.main import make_parser
+from openvino_reranker.cli.smoke import FIXTURES, Fixture, check, check_counter, read_counter
+from openvino_reranker.client.ranking import Hit, Ranking, Span
+from openvino_reranker.protocol.messages import Timings
 from openvino_reranker.tests.npu_worker.npu.sysfs_tree import SysfsTree
 
 
-def answer(place: int, device: str, busy: int | None) -> Answer:
-    best = FIXTURES[place].best
-    order = [best, *(each for each in range(len(FIXTURES[place].passages)) if each != best)]
-    return Answer(order, [float(-each) for each in range(len(order))], device, busy, 1.0)
+def ranking(
+    fixture: Fixture, device: str = "CPU", busy: int | None = None, scores: tuple[float, ...] = (3.0, 2.0, 1.0, 0.0)
+) -> Ranking:
+    order = [fixture.best, *(each for each in range(len(fixture.passages)) if each != fixture.best)]
+    hits = tuple(Hit(index, None, score, 0.5, False, 1, Span(0, 0)) for index, score in zip(order, scores, strict=True))
+    return Ranking(hits, "m", device, "f32", busy, Timings(0.0, 1.0, 1.0), 9)
 
 
 @pytest.mark.parametrize(("busy", "right"), [(5, True), (0, False), (None, False)])
 def test_an_answer_of_the_npu_needs_a_rise(busy: int | None, right: bool) -> None:
-    assert (check(FIXTURES[0], answer(0, "NPU", busy)) == []) is right
-    assert check(FIXTURES[0], answer(0, "CPU", None)) == []
+    assert (check(FIXTURES[0], ranking(FIXTURES[0], "NPU", busy)) == []) is right
+    assert check(FIXTURES[0], ranking(FIXTURES[0])) == []
+
+
+def test_what_is_wrong_with_an_answer_is_named() -> None:
+    first, second = FIXTURES[:2]
+    assert "came first, not" in check(second, ranking(first))[0]
+    assert "not finite" in check(first, ranking(first, scores=(float("inf"), 2.0, 1.0, 0.0)))[0]
+    assert "not sorted" in check(first, ranking(first, scores=(3.0, 2.0, 1.0, 4.0)))[0]
 
 
 def test_sysfs_must_have_risen_too(tree: SysfsTree, tmp_path: Path) -> None:
@@ -39,19 +53,27 @@ def test_the_command_looks_at_sysfs(
     rises: bool,
     status: int,
 ) -> None:
-    def ask(url: str, fixture: smoke.Fixture, deadline: float) -> Answer:
-        if rises:
-            tree.set(2000)
-        return answer(FIXTURES.index(fixture), device, 7 if device == "NPU" else None)
+    class Service:
+        """A service on a device that does not exist here."""
 
-    monkeypatch.setattr(smoke, "_ask_http", ask)
-    monkeypatch.setattr(smoke, "_http_ready", lambda url: "")
-    arguments = argparse.Namespace(url="http://127.0.0.1:1", socket=None, timeout=5.0)
+        def rerank(self, query: str, _documents: object, timeout: float) -> Ranking:
+            if rises:
+                tree.set(2000)
+            fixture = next(each for each in FIXTURES if each.query == query)
+            return ranking(fixture, device, 7 if device == "NPU" else None)
+
+        def close(self) -> None:
+            pass
+
+    monkeypatch.setattr(Target, "status", lambda _: {"ready": True})
+    monkeypatch.setattr(Target, "reranker", lambda _: Service())
+    arguments = make_parser().parse_args(["smoke", "--url", "http://127.0.0.1:1"])
     assert smoke.run(arguments, tree.root) == status
     assert ("busy time in sysfs stayed" in capsys.readouterr().out) is (status == 1)
 
 
 def test_sysfs_is_looked_at_only_where_the_service_is() -> None:
-    assert smoke._is_here(None)
-    assert smoke._is_here("http://localhost:18818")
-    assert not smoke._is_here("http://10.0.0.7:18818")
+    assert Target(socket=Path("/run/requests.sock")).is_here
+    assert Target(url="http://localhost:18818").is_here
+    assert Target(url="http://127.0.0.2:18818").is_here
+    assert not Target(url="http://10.0.0.7:18818").is_here

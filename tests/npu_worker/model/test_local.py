@@ -105,7 +105,7 @@ def test_a_graph_that_is_no_reranker_is_refused(
     tiny_bert.make_tokenizer().save(str(tmp_path / "tokenizer.json"))
     with pytest.raises(UnsupportedModel, match=message):
         pull(cache, str(tmp_path), "fp16", print)
-    assert not any(cache.rglob("*.*"))
+    assert not any((cache / "models").rglob("*.*"))
 
 
 @pytest.mark.parametrize("name", ["model.onnx", "model.safetensors", "tokenizer.json", "config.json"])
@@ -115,7 +115,7 @@ def test_a_file_that_is_something_else_is_named(folder: Path, cache: Path, name:
     (folder / name).write_bytes(b"this is text, not a model")
     with pytest.raises(UnknownSource, match=name):
         pull(cache, str(folder), "fp16", print)
-    assert not any(cache.rglob("*.*"))
+    assert not any((cache / "models").rglob("*.*"))
 
 
 def test_a_model_that_answers_no_number_is_refused(tmp_path: Path, cache: Path) -> None:

@@ -26,7 +26,7 @@ def ended(process: "subprocess.Popen[str]", timeout: float = 60) -> tuple[int, s
 
 
 def files_in(cache: Path) -> list[Path]:
-    return [path for path in cache.rglob("*") if path.is_file()]
+    return [path for path in (cache / "models").rglob("*") if path.is_file()]
 
 
 @pytest.fixture

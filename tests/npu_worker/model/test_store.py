@@ -1,6 +1,5 @@
 """The cache: whole or not there, whatever happens to a pull."""
 
-import fcntl
 import json
 import os
 import resource
@@ -9,11 +8,12 @@ import sys
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 from openvino_reranker.npu_worker.model.card import ModelCard
 from openvino_reranker.npu_worker.model.errors import CacheUnwritable, Damaged, NotReady
 from openvino_reranker.npu_worker.model.pull import pull
 from openvino_reranker.npu_worker.model.sources import DEFAULT, PackagedSource
-from openvino_reranker.npu_worker.model.store import find_default, folder_of, is_ready, load, make_ready, sweep
+from openvino_reranker.npu_worker.model.store import find_default, folder_of, is_ready, load, lock_of, make_ready, sweep
 from openvino_reranker.tests.npu_worker.model import tiny_bert
 
 
@@ -99,8 +99,8 @@ def test_leftovers_go_unless_their_pull_lives(cache: Path) -> None:
     making = folder.with_name(".fp16.making")
     making.mkdir(parents=True)
     (making / "model.bin").write_bytes(b"half")
-    with folder.with_name(".fp16.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    lock_of(folder).parent.mkdir()
+    with FileLock(lock_of(folder)):
         sweep(cache)
         assert making.exists()
     sweep(cache)
@@ -133,7 +133,7 @@ def test_a_full_disk_leaves_nothing(folder: Path, cache: Path, limit: int) -> No
     )
     assert done.returncode == 1, done.stderr
     assert "CacheUnwritable" in done.stderr
-    assert [path for path in cache.rglob("*") if path.is_file()] == []
+    assert [path for path in (cache / "models").rglob("*") if path.is_file()] == []
 
 
 def test_nothing_reports_to_anyone() -> None:
