@@ -93,6 +93,7 @@ class HttpReranker:
         timeout: float = 30.0,
         *,
         priority: RequestClass | None = None,
+        use_cache: bool = True,
         grace: float = GRACE_S,
     ) -> Ranking:
         """Return the documents in order of relevance; arguments and errors as in ``Reranker.rerank``.
@@ -102,15 +103,16 @@ class HttpReranker:
         """
         body = _encode(query, documents, top_k, check_priority(priority or self.priority))
         deadline = time.monotonic() + deadline_ms(timeout) / 1000 + grace
-        return _decode(self._post(body, deadline), len(documents))
+        return _decode(self._post(body, deadline, use_cache=use_cache), len(documents))
 
-    def _post(self, body: bytes, deadline: float) -> bytes:
+    def _post(self, body: bytes, deadline: float, *, use_cache: bool) -> bytes:
         """Return the answer's body. Raises the error that the service answered with, or what kept it from that."""
         started = time.monotonic()
         connection = self._kind(self._host, self._port, timeout=max(0.001, deadline - started))
         try:
             try:
-                connection.request("POST", self._path, body, {"Content-Type": "application/json"})
+                headers = {"Content-Type": "application/json"} | ({} if use_cache else {"Cache-Control": "no-cache"})
+                connection.request("POST", self._path, body, headers)
             except (BrokenPipeError, ConnectionResetError):  # refused early: the answer may say why
                 if connection.sock is None:
                     raise

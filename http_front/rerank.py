@@ -128,6 +128,7 @@ class RerankHandler:
                 priority=body.priority,
                 max_windows=body.max_windows,
                 window_stride=body.window_stride,
+                use_cache="no-cache" not in request.headers.get("cache-control", "").lower(),
                 caller=charge.caller,
                 stream=charge.stream,
                 wire_id=request_id.encode(),  # one id in the logs of front and broker

@@ -63,6 +63,7 @@ class Harness:
         deadline_ms: int | None = None,
         bulk: bool = False,
         max_windows: int | None = None,
+        use_cache: bool = True,
     ) -> None:
         priority: RequestClass = "bulk" if bulk else "interactive"
         message = Rerank(request_id, query, list(documents), deadline_ms, priority, caller, max_windows=max_windows)

@@ -153,3 +153,15 @@ def test_an_entry_takes_no_more_than_is_counted() -> None:
     grown, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert grown <= cache.size
+
+
+def test_a_request_may_have_the_device_asked_again() -> None:
+    harness = Harness()
+    harness.hello()
+    harness.ask(b"1", [b"a"])
+    harness.serve()
+    harness.ask(b"2", [b"a"], use_cache=False)
+    assert harness.serve() == 1
+    assert answered(harness, b"2").cached == 0
+    harness.ask(b"3", [b"a"])
+    assert answered(harness, b"3").cached == 1

@@ -48,3 +48,12 @@ def test_bad_values_are_400_with_the_bound(service: Service, field: str, value: 
 def test_null_means_the_default(service: Service) -> None:
     response = service.post({"query": QUESTION, "documents": [ANSWER], "max_windows": None, "window_stride": None})
     assert response.status_code == 200
+
+
+def test_no_cache_asks_the_device_again(service: Service) -> None:
+    body = {"query": QUESTION, "documents": ["asked twice"]}
+    first = service.post(body).json()
+    again = service.post(body, headers={"Cache-Control": "no-cache"}).json()
+    known = service.post(body).json()
+    assert (first["cached"], again["cached"], known["cached"]) == (0, 0, 1)
+    assert again["timings_ms"]["inference"] > 0
