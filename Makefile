@@ -12,7 +12,7 @@ QUIET_UNLESS_SEEN := $$(test -t 2 || echo --quiet)
 # The service's own default device is NPU; trying it out should work on every machine.
 export OPENVINO_RERANKER_DEVICE ?= CPU
 
-.PHONY: help run test test-export test-rag check install clean
+.PHONY: help run test test-clients test-export test-rag check install clean
 
 help:  ## show these lines
 	@sed -n 's/^\([a-z-]*\):[^#]*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -24,6 +24,9 @@ run: $(FOR_RUNNING)  ## get a model ready and serve it on http://127.0.0.1:18818
 
 test: $(FOR_TESTING)  ## run all tests
 	$(BIN)/python -m pytest
+
+test-clients: $(FOR_TESTING)  ## try the clients people have, each from its own package, in environments under .cache (600 MB)
+	$(BIN)/python -m pytest -m clients tests/clients
 
 test-export: $(FOR_TESTING)  ## export a model with optimum-intel in an environment of its own (1.6 GB), and load it
 	$(BIN)/python -m pytest -m export tests/npu_worker/model/test_export.py

@@ -109,8 +109,10 @@ def run_http(arguments: argparse.Namespace) -> int:
             listening.append(check_listening(arguments.fd, "--fd", UNIX_OR_TCP))
         if not listening:
             listening.append(bind(settings.host, settings.port))
+        names = [address(each) for each in listening]
         if settings.uds is not None:
             listening.append(bind_unix(settings.uds))
+            names.append(str(settings.uds))
     except (BadKeyFile, WrongDescriptor, PortTaken) as error:
         logger.error("%s", error)
         return 1
@@ -131,7 +133,7 @@ def run_http(arguments: argparse.Namespace) -> int:
         strict_model=settings.strict_model == "yes",
     )
     try:
-        serve(app, listening, notifier)
+        serve(app, listening, names, notifier)
     finally:
         if settings.uds is not None:
             settings.uds.unlink(missing_ok=True)

@@ -208,7 +208,7 @@ def _schemas() -> Schema:
             "oneOf": [{"type": "string", "enum": list(REQUEST_CLASSES)}, _COUNT],
             "description": "`bulk` may wait behind others. A number is Cohere's: 0 is interactive, more is bulk.",
         },
-        "model": {"type": "string", "nullable": True, "description": "Any name means the model that is served."},
+        "model": {"description": "Any name, or anything else, means the model that is served."},
     }
     result = {"index": _COUNT, "relevance_score": _NUMBER, "score": _NUMBER, "truncated": {"type": "boolean"}}
     windows = {"windows": _COUNT, "window": _object({"start": _COUNT, "end": _COUNT})}

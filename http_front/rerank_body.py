@@ -256,10 +256,13 @@ def _document(value: Raw, where: str, limits: Limits) -> tuple[bytes, str | None
         raise TooLarge(f"{where}: id has over {limits.query_bytes} bytes, which is the limit")
     if identifier is not None and _first_byte(identifier) in b"{[":
         raise InvalidRequest(f"{where}: id must be a string or a whole number, not {_kind(identifier)}")
-    return (
-        _text(document.text, where, limits.document_bytes),
-        None if identifier is None else read_id(_decode_scalar(identifier), where),
-    )
+    text = _text(document.text, where, limits.document_bytes)
+    if identifier is None:
+        return text, None
+    try:
+        return text, read_id(_decode_scalar(identifier), where)
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        raise InvalidRequest(f"{where}: id is neither a valid string nor a whole number of reasonable size") from None
 
 
 def _scalar(body: _Body, name: str) -> Any:
@@ -319,7 +322,10 @@ def _number(body: _Body, name: str) -> float | None:
         return None
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise InvalidRequest(f"{name} must be a number")
-    return float(value)
+    try:
+        return float(value)
+    except OverflowError:
+        raise InvalidRequest(f"{name} is too large a number") from None
 
 
 def _flag(body: _Body, name: str) -> bool | None:

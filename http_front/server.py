@@ -65,12 +65,15 @@ def bind_unix(path: Path) -> socket.socket:
         raise PortTaken(f"cannot listen on {path}: {error.strerror}; choose another with --uds") from error
 
 
-def serve(app: Starlette, listening: Sequence[socket.socket], notifier: Notifier | None = None) -> None:
+def serve(
+    app: Starlette, listening: Sequence[socket.socket], names: Sequence[str], notifier: Notifier | None = None
+) -> None:
     """Serve until SIGTERM or SIGINT, then finish what was begun, within ``DRAIN_S``.
 
     Args:
         app: What answers.
         listening: The sockets to serve, TCP or Unix.
+        names: Where they listen, in words.
         notifier: The line to the service manager, if there is one.
     """
     config = uvicorn.Config(
@@ -85,10 +88,10 @@ def serve(app: Starlette, listening: Sequence[socket.socket], notifier: Notifier
         date_header=False,
         timeout_graceful_shutdown=DRAIN_S,
     )
-    names = " and ".join(address(each) for each in listening)
-    logger.info("HTTP front is listening on %s", names)
+    where = " and ".join(names)
+    logger.info("HTTP front is listening on %s", where)
     asyncio.run(
-        _Server(config, names, Heartbeat(notifier), app.state.stopping, app.state.give_up).serve(list(listening))
+        _Server(config, where, Heartbeat(notifier), app.state.stopping, app.state.give_up).serve(list(listening))
     )
     logger.info("HTTP front stopped")
 
