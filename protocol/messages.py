@@ -87,7 +87,10 @@ class GetStatus(Message, frozen=True, tag="get_status", gc=False):
 
 
 class Welcome(Message, frozen=True, tag="welcome"):
-    """Answer ``Hello``: this broker's life (``epoch`` changes when it restarts) and its bounds."""
+    """Answer ``Hello``: this broker's life (``epoch`` changes when it restarts) and its bounds.
+
+    The bounds are there for clients in other languages; this package's own know them.
+    """
 
     epoch: str
     version: str

@@ -1,15 +1,17 @@
 """The clients people have, from their own packages, against the running service. Run by ``make test-clients``."""
 
 import json
+import subprocess
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 from openvino_reranker.npu_worker.model.store import ReadyModel
 from openvino_reranker.protocol.messages import Refusal, Rerank
 from openvino_reranker.tests.client.fake_broker import FakeBroker
-from openvino_reranker.tests.clients.environments import environment, run_script
-from openvino_reranker.tests.processes import Program, RuntimeFolder, Service
+from openvino_reranker.tests.environments import python_with
+from openvino_reranker.tests.processes import Program, RuntimeFolder, Service, clean_environment
 
 pytestmark = [pytest.mark.clients, pytest.mark.timeout(600)]
 
@@ -145,6 +147,22 @@ for size, path, status in ((36, "/rerank", 413), (100, "/rerank", 413), (5, "/no
         assert answer.json()["error"]["code"] == status
 print("all read")
 """
+
+
+def environment(name: str) -> Path:
+    """Return the Python of the environment ``requirements/NAME.txt``."""
+    return python_with(Path(__file__).parent / "requirements" / f"{name}.txt")
+
+
+def run_script(python: Path, script: str, *arguments: str) -> str:
+    """Run a script with one of these Pythons, without this package in reach; return what it prints."""
+    environ = clean_environment()
+    del environ["PYTHONPATH"]
+    done = subprocess.run(
+        [python, "-c", script, *arguments], env=environ, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
 
 
 @pytest.fixture(scope="module")

@@ -4,11 +4,12 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from openvino_reranker.tests.clients.environments import environment
+from openvino_reranker.tests.environments import python_with
 from openvino_reranker.tests.processes import Service, clean_environment
 
 pytestmark = [pytest.mark.clients, pytest.mark.timeout(900)]
 
+REQUIREMENTS = Path(__file__).parent / "requirements" / "fuzz.txt"
 #: No schema says that ``top_k`` and ``top_n`` must agree, so a request it calls valid may be refused.
 EXCLUDED = "positive_data_acceptance"
 
@@ -18,7 +19,12 @@ def resident_mb(pid: int) -> float:
 
 
 def test_what_is_answered_is_what_the_document_says(service: Service) -> None:
-    command = [str(environment("fuzz").with_name("schemathesis")), "run", service.url + "/openapi.json", "--no-color"]
+    command = [
+        str(python_with(REQUIREMENTS).with_name("schemathesis")),
+        "run",
+        service.url + "/openapi.json",
+        "--no-color",
+    ]
     options = ["--max-examples=15", "--phases=coverage,fuzzing", f"--exclude-checks={EXCLUDED}", "--request-timeout=60"]
     front = service.status().peers["http_front"]
     before = resident_mb(front[0])
