@@ -12,7 +12,7 @@ QUIET_UNLESS_SEEN := $$(test -t 2 || echo --quiet)
 # The service's own default device is NPU; trying it out should work on every machine.
 export OPENVINO_RERANKER_DEVICE ?= CPU
 
-.PHONY: help run test test-clients test-export test-rag check install clean
+.PHONY: help run test test-clients test-export test-rag fuzz check install clean
 
 help:  ## show these lines
 	@sed -n 's/^\([a-z-]*\):[^#]*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -27,6 +27,13 @@ test: $(FOR_TESTING)  ## run all tests
 
 test-clients: $(FOR_TESTING)  ## try the clients people have, each from its own package, in environments under .cache (600 MB)
 	$(BIN)/python -m pytest -m clients tests/clients
+
+FUZZ_S ?= 600
+fuzz: $(FOR_TESTING)  ## feed the HTTP body parser what Atheris thinks of, for FUZZ_S seconds (600)
+	@test -d .cache/atheris || $(BIN)/python -m pip install --quiet --no-deps --target .cache/atheris atheris==3.0.0
+	@mkdir -p .cache/fuzz
+	@echo '0{"query":"q","documents":["d",{"text":"t","id":1}],"top_k":1}' > .cache/fuzz/seed
+	PYTHONPATH=.links:.cache/atheris $(BIN)/python -P -m openvino_reranker.tests.clients.fuzz_bodies -max_total_time=$(FUZZ_S) .cache/fuzz
 
 test-export: $(FOR_TESTING)  ## export a model with optimum-intel in an environment of its own (1.6 GB), and load it
 	$(BIN)/python -m pytest -m export tests/npu_worker/model/test_export.py
