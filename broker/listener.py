@@ -1,16 +1,11 @@
 """The broker's two listening sockets: made by systemd and handed over, or made here.
 
-ZeroMQ itself would bind over the live socket of another broker without a word, make the file with whatever
-the umask leaves, and accept any descriptor as a listening socket; so the socket is made or checked here and
-given to ZeroMQ as a descriptor (``ZMQ_USE_FD``).
+A live socket of another broker is not taken, and the file never has other permissions than it should.
 """
 
 import os
-import socket
 import stat
 from pathlib import Path
-
-import zmq
 
 from ..daemon.unix_socket import SocketTaken
 
@@ -30,12 +25,3 @@ def make_folder(folder: Path) -> None:
         raise SocketTaken(f"the runtime folder {folder} belongs to uid {found.st_uid}, not to uid {os.getuid()}")
     if found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
         raise SocketTaken(f"the runtime folder {folder} is writable by others (mode {stat.S_IMODE(found.st_mode):04o})")
-
-
-def adopt(router: "zmq.Socket[bytes]", listening: socket.socket, path: Path) -> None:
-    """Let ``router`` accept its connections from ``listening``, which it owns (and closes) from now on."""
-    descriptor = listening.detach()
-    os.set_blocking(descriptor, False)  # one made by systemd arrives blocking, and ZeroMQ leaves it so
-    router.setsockopt(zmq.USE_FD, descriptor)
-    router.bind(f"ipc://{path}")
-    router.setsockopt(zmq.USE_FD, -1)  # or a later bind on this socket would use it again

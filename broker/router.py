@@ -1,105 +1,307 @@
-"""A ROUTER on a listening socket: who sent what, and whose connection closed."""
+"""The broker's end of one of its sockets: takes connections in, tells who sent what and who is gone, sends answers.
 
+It stands where a ROUTER of libzmq would (see ``zmtp`` for why it does not), and bounds what peers can make it hold:
+what they have announced, what was kept of it, what they do not read. A peer over a bound is disconnected, alone.
+"""
+
+import errno
 import logging
+import select
 import socket
+import time
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator
+from itertools import count
 from pathlib import Path
 
-import zmq
-from zmq.utils.monitor import recv_monitor_message
-
-from ..protocol.limits import MAX_FRAME_BYTES
+from ..protocol.limits import MAX_MESSAGE_BYTES
 from ..protocol.messages import Message, encode
-from .listener import adopt
+from .connection import CHUNK_BYTES, Connection
+from .reading_turns import ReadingTurns
+from .receive_budget import ReceiveBudget
+from .zmtp import Violation
 
 logger = logging.getLogger("openvino_reranker.broker")
 
-#: A plain int: this is asked several times a message, and zmq's own flag is an enum.
-_READABLE = int(zmq.POLLIN)
-#: Messages read at once, before other sockets have their turn ...
+#: Connections open at once. Each may hold a chunk that came, and a chunk of answers.
+MAX_CONNECTIONS = 1024
+#: Large messages that are on their way at once, of all peers: four of the largest, bytes.
+RECEIVING_BYTES = 4 * MAX_MESSAGE_BYTES
+#: What all peers together may leave unread before one that leaves more than a chunk is disconnected, bytes.
+UNSENT_BYTES = 32 << 20
+#: Messages read before others have their turn ...
 _BURST = 64
-#: ... and their bytes: a few large requests are enough.
+#: ... and bytes.
 _BURST_BYTES = 1 << 22
+#: Connections accepted before others have their turn.
+_ACCEPTED = 8
+#: The most that is read at once of a large message, bytes.
+_SCRATCH_BYTES = 1 << 18
+#: Accepting goes on after so long when the process was out of descriptors, s.
+_ACCEPT_AGAIN_S = 1.0
+#: How long a closing router goes on sending what it had to say, s.
+_LINGER_S = 0.3
+#: A line about a peer that was disconnected is written at most once in so many seconds.
+_COMPLAIN_EVERY_S = 1.0
+
+_HUNG_UP = select.EPOLLHUP | select.EPOLLERR
 
 
 class Router:
-    """A ROUTER on a listening socket, which also tells whose connection closed and who sent a message."""
+    """A listening socket and its connections; poll it for reading, then ``read``.
 
-    def __init__(self, context: "zmq.Context[zmq.Socket[bytes]]", listening: tuple[socket.socket, Path]) -> None:
-        made, self.path = listening
-        self.socket = context.socket(zmq.ROUTER)
-        for option, value in (
-            (zmq.LINGER, 300),
-            (zmq.ROUTER_MANDATORY, 1),  # an answer to nobody is an error, not silence
-            (zmq.MAXMSGSIZE, MAX_FRAME_BYTES),
-            (zmq.SNDHWM, 1000),
-            (zmq.RCVHWM, 16),  # of one peer: they may be large, and it waits while the broker is busy
-        ):
-            self.socket.setsockopt(option, value)
-        self.monitor = self.socket.get_monitor_socket(zmq.EVENT_ACCEPTED | zmq.EVENT_DISCONNECTED)
-        self._by_descriptor: dict[int, bytes] = {}
+    Args:
+        listening: The socket and its path; the socket belongs to the router from now on.
+        farewell: What to say to a peer that is disconnected, given the reason.
+        max_unsent_bytes: How much one peer may leave unread.
+        uids: Who may connect; None for all whom the socket's permissions admit.
+    """
+
+    def __init__(
+        self,
+        listening: tuple[socket.socket, Path],
+        farewell: Callable[[str], Message],
+        max_unsent_bytes: int,
+        uids: Collection[int] | None = None,
+    ) -> None:
+        self._listening, self.path = listening
+        self._farewell = farewell
+        self._max_unsent = max_unsent_bytes
+        self._uids = uids
+        self._listening.setblocking(False)  # one made by systemd arrives blocking
+        self._epoll = select.epoll()
+        self._epoll.register(self._listening.fileno(), select.EPOLLIN)
+        self._identities = count(1)
+        self._connections: dict[bytes, Connection] = {}
+        self._by_descriptor: dict[int, Connection] = {}
+        self._processes: Counter[str] = Counter()  # how many connections each has
+        self._turns: ReadingTurns[Connection] = ReadingTurns()
+        self._budget: ReceiveBudget[Connection] = ReceiveBudget(RECEIVING_BYTES, MAX_MESSAGE_BYTES)
+        self._scratch = memoryview(bytearray(_SCRATCH_BYTES))
         self._gone: list[bytes] = []
-        adopt(self.socket, made, self.path)
+        self._paused = False
+        self._accept_at: float | None = None
+        self._dropped = 0
+        self._complain_at = 0.0
 
-    def read(self) -> "list[tuple[bytes, list[bytes], int, int]]":
-        """Return some of the messages that came: identity, frames, and the sender's uid and pid."""
-        messages = []
+    def fileno(self) -> int:
+        """Return the descriptor to poll for reading."""
+        return self._epoll.fileno()
+
+    @property
+    def unread(self) -> bool:
+        """Whether ``read`` left something for its next call."""
+        return bool(self._turns)
+
+    # --- reading --------------------------------------------------------------------------------------
+
+    def read(self, until: float) -> "Iterator[tuple[Connection, list[bytes | bytearray]]]":
+        """Yield some of the messages that came and who sent each; processes take turns.
+
+        Args:
+            until: When to leave the rest for the next call (monotonic).
+        """
+        self._look()
         size = 0
         for _ in range(_BURST):
-            if size > _BURST_BYTES or not int(self.socket.get(zmq.EVENTS)) & _READABLE:
+            if not self._turns:
                 break
-            parts = self.socket.recv_multipart(zmq.NOBLOCK, copy=False)
-            identity = parts[0].bytes
-            # A descriptor is used again after a close: hear of the close before noting the new owner.
-            self._gone.extend(self._drain_monitor())
-            source = _source(parts[0])
-            if source is None:
-                logger.warning("bytes that are not ZeroMQ's came on %s; dropped", self.path)
+            connection = self._turns.next()
+            if connection.closed or not self._readable(connection):
                 continue
-            descriptor, uid, pid = source
-            self._by_descriptor[descriptor] = identity
-            size += sum(map(len, parts))
-            messages.append((identity, [part.bytes for part in parts[1:]], uid, pid))
-        return messages
+            try:
+                received, parts = self._read(connection)
+            except Violation as violation:
+                self._drop(connection, str(violation))
+                continue
+            size += received
+            if parts is not None:
+                yield connection, parts
+            if size > _BURST_BYTES or time.monotonic() >= until:
+                break
+
+    def _read(self, connection: Connection) -> "tuple[int, list[bytes | bytearray] | None]":
+        """Take the next message of a connection, reading once if it is not here yet; return also the bytes read."""
+        size = 0
+        parts = connection.next_message()
+        if parts is None:
+            received = connection.receive(self._scratch)
+            if received is None:
+                self._close(connection)
+                return 0, None
+            size = received
+            parts = connection.next_message()
+        if parts is not None and connection.claims:
+            connection.claims = False
+            self._make_room(connection)
+        elif parts is None and connection.large_message and not connection.claims:
+            connection.claims = True
+            connection.admitted = self._budget.ask(
+                connection, connection.process, connection.large_message, time.monotonic()
+            )
+            self._watch(connection)
+        if connection.unread or (parts is not None and connection.buffered):
+            self._turns.add(connection)
+        return size, parts
 
     def closed(self) -> list[bytes]:
         """Return the identities of connections that closed since the last call."""
-        gone = [*self._gone, *self._drain_monitor()]
-        self._gone = []
+        gone, self._gone = self._gone, []
         return gone
 
-    def _drain_monitor(self) -> list[bytes]:
-        gone = []
-        while int(self.monitor.get(zmq.EVENTS)) & _READABLE:
-            descriptor = int(recv_monitor_message(self.monitor)["value"])
-            identity = self._by_descriptor.pop(descriptor, None)
-            if identity is not None:
-                gone.append(identity)
-        return gone
+    def pause(self) -> None:
+        """Read and accept nothing more; answers still go out, and who closes is still told."""
+        self._paused = True
+        self._accept_at = None
+        self._listen(False)
+        for connection in self._connections.values():
+            self._watch(connection)
+
+    # --- time -----------------------------------------------------------------------------------------
+
+    def tick(self, now: float) -> None:
+        """Do what time asks for: make room where others wait for it, accept again."""
+        for connection in self._budget.overdue(now):
+            self._drop(connection, "its message did not arrive in time, and others wait for its room")
+        if self._accept_at is not None and now >= self._accept_at:
+            self._accept_at = None
+            self._listen(True)
+
+    def next_wakeup(self) -> float | None:
+        """Return when ``tick`` is due, or None."""
+        due = (self._budget.next_wakeup(), self._accept_at)
+        return min((time for time in due if time is not None), default=None)
+
+    # --- sending --------------------------------------------------------------------------------------
 
     def send(self, identity: bytes, message: Message) -> bool:
-        """Send a message; False if its receiver is gone or does not read."""
-        try:
-            self.socket.send_multipart([identity, *encode(message)], zmq.NOBLOCK)
-        except zmq.ZMQError as error:
-            if error.errno in (zmq.EHOSTUNREACH, zmq.EAGAIN):
+        """Send a message; False if its receiver is gone, or is disconnected because it does not read."""
+        connection = self._connections.get(identity)
+        if connection is None:
+            return False
+        if not connection.send(encode(message)):
+            self._close(connection)
+            return False
+        if unsent := connection.unsent_bytes:
+            self._watch(connection)
+            if unsent > self._max_unsent or (unsent > CHUNK_BYTES and self._unsent() > UNSENT_BYTES):
+                self._drop(connection, f"it left {unsent} bytes of answers unread")
                 return False
-            raise
         return True
 
+    def _unsent(self) -> int:
+        return sum(connection.unsent_bytes for connection in self._connections.values())
+
     def close(self) -> None:
-        """Close the socket and its monitor (a monitor left open would hang the context's end)."""
-        self.socket.disable_monitor()
-        self.monitor.close(0)
-        self.socket.close()
+        """Send what is left to be sent, within ``_LINGER_S``, and close everything."""
+        self.pause()
+        until = time.monotonic() + _LINGER_S
+        while self._unsent() and (left := until - time.monotonic()) > 0:
+            self._epoll.poll(left)
+            self._look()
+        for connection in list(self._connections.values()):
+            self._close(connection)
+        self._epoll.close()
+        self._listening.close()
 
+    # --- connections ----------------------------------------------------------------------------------
 
-def _source(frame: "zmq.Frame") -> tuple[int, int, int] | None:
-    """Return the sender's descriptor, uid and pid, as the kernel told ZeroMQ (``localhost:UID:GID:PID``).
+    def _look(self) -> None:
+        """See what the kernel has to tell: who can be read or written, who hung up, who wants in."""
+        for descriptor, events in self._epoll.poll(0):
+            if descriptor == self._listening.fileno():
+                self._accept()
+                continue
+            connection = self._by_descriptor.get(descriptor)
+            if connection is None:
+                continue  # closed a moment ago, for another's sake
+            if events & select.EPOLLOUT:
+                if not connection.flush():
+                    self._close(connection)
+                    continue
+                self._watch(connection)
+            if self._readable(connection):
+                if events & ~select.EPOLLOUT:
+                    self._turns.add(connection)
+            elif events & _HUNG_UP:
+                self._close(connection)
 
-    None for a peer that never shook hands: its bytes looked like a message of ZeroMQ's first version.
-    """
-    try:
-        _, uid, _, pid = str(frame.get("Peer-Address")).rsplit(":", 3)
-        return int(frame.get(zmq.SRCFD)), int(uid), int(pid)
-    except (zmq.ZMQError, ValueError):
-        return None
+    def _readable(self, connection: Connection) -> bool:
+        return connection.admitted and not self._paused
+
+    def _watch(self, connection: Connection) -> None:
+        """Tell the kernel what we want to hear of a connection; that it was closed is told unasked."""
+        events = (select.EPOLLIN if self._readable(connection) else 0) | (
+            select.EPOLLOUT if connection.unsent_bytes else 0
+        )
+        if events != connection.watched:
+            connection.watched = events
+            self._epoll.modify(connection.descriptor, events)
+
+    def _make_room(self, connection: Connection) -> None:
+        """Take back the room a connection had or waited for, and give it to those that wait."""
+        self._budget.leave(connection)
+        for other in self._budget.admit(time.monotonic()):
+            other.admitted = True
+            self._watch(other)
+
+    def _accept(self) -> None:
+        for _ in range(_ACCEPTED):
+            try:
+                accepted, _address = self._listening.accept()
+            except (BlockingIOError, ConnectionAbortedError):
+                return
+            except OSError as error:
+                if error.errno == errno.EMFILE and self._connections:
+                    self._make_place("the broker is out of file descriptors")
+                else:  # the machine is out of something: whoever wants in waits
+                    logger.warning("cannot accept connections on %s for now: %s", self.path, error)
+                    self._accept_at = time.monotonic() + _ACCEPT_AGAIN_S
+                    self._listen(False)
+                return
+            self._add(Connection(accepted, next(self._identities).to_bytes(5, "big"), MAX_MESSAGE_BYTES))
+
+    def _add(self, connection: Connection) -> None:
+        self._connections[connection.identity] = self._by_descriptor[connection.descriptor] = connection
+        self._processes[connection.process] += 1
+        connection.watched = select.EPOLLIN
+        self._epoll.register(connection.descriptor, connection.watched)
+        if self._uids is not None and connection.uid not in self._uids:
+            self._drop(connection, "its user may not speak here")
+        elif len(self._connections) > MAX_CONNECTIONS:
+            self._make_place(f"there are {MAX_CONNECTIONS} connections")
+
+    def _make_place(self, reason: str) -> None:
+        """Drop the newest connection of the processes that have the most."""
+        most = max(self._processes.values())
+        newest = next(each for each in reversed(self._connections.values()) if self._processes[each.process] == most)
+        self._drop(newest, f"{reason}, {most} of this process")
+
+    def _listen(self, accept: bool) -> None:
+        self._epoll.modify(self._listening.fileno(), select.EPOLLIN if accept else 0)
+
+    def _drop(self, connection: Connection, reason: str) -> None:
+        """Disconnect a peer that went too far; tell it why, and the log."""
+        self._dropped += 1
+        if (now := time.monotonic()) >= self._complain_at:
+            self._complain_at = now + _COMPLAIN_EVERY_S
+            logger.warning(
+                "disconnected pid %d of uid %d from %s: %s (%d connections so far)",
+                connection.pid,
+                connection.uid,
+                self.path.name,
+                reason,
+                self._dropped,
+            )
+        connection.send(encode(self._farewell(reason)))
+        self._close(connection)
+
+    def _close(self, connection: Connection) -> None:
+        del self._connections[connection.identity], self._by_descriptor[connection.descriptor]
+        self._processes[connection.process] -= 1
+        if not self._processes[connection.process]:
+            del self._processes[connection.process]
+        self._epoll.unregister(connection.descriptor)
+        connection.close()
+        self._gone.append(connection.identity)
+        self._make_room(connection)

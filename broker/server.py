@@ -1,14 +1,14 @@
-"""The broker's shell: two ROUTERs, their monitors, one poll loop, and the core's actions carried out."""
+"""The broker's shell: two routers, one poll loop, and the core's actions carried out."""
 
 import logging
+import math
 import os
 import secrets
+import select
 import socket
 import time
 from collections.abc import Sequence
 from pathlib import Path
-
-import zmq
 
 from .. import __version__
 from ..daemon.heartbeat import Heartbeat
@@ -16,9 +16,10 @@ from ..daemon.notify import Notifier
 from ..daemon.stop_signal import StopSignal
 from ..daemon.unix_socket import listen
 from ..protocol.errors import InvalidRequest
-from ..protocol.limits import DEFAULT_LIMITS, Limits
+from ..protocol.limits import DEFAULT_LIMITS, MAX_MESSAGE_BYTES, Limits
 from ..protocol.messages import (
     Batch,
+    Dismissed,
     Message,
     Refusal,
     Rerank,
@@ -31,6 +32,7 @@ from ..protocol.socket_paths import REQUESTS_SOCKET, WORKERS_SOCKET
 from .actions import Action, Note, ToClient, ToWorker
 from .core import DEFAULT_BATCH_MS, DEFAULT_CACHE_BYTES, DEFAULT_PLAN, Broker
 from .listener import make_folder
+from .patience import Patience
 from .request_lifecycle import Peer
 from .router import Router
 
@@ -38,6 +40,13 @@ logger = logging.getLogger("openvino_reranker.broker")
 
 #: How long a stopping broker goes on answering what it had accepted, s.
 DRAIN_S = 10.0
+#: How long clients are read before the worker has its turn, s, and how long the worker is, which may be judged only by
+#: all it has said.
+TURN_S, WORKERS_TURN_S = 0.02, 1.0
+#: The longest sleep while somebody may have to be judged, s.
+LOOK_EVERY_S = 1.0
+#: How much a client, and a worker, may leave unread before it is given up, bytes.
+CLIENT_UNREAD_BYTES, WORKER_UNREAD_BYTES = 4 << 20, 4 * MAX_MESSAGE_BYTES
 
 
 class BrokerServer:
@@ -86,6 +95,7 @@ class BrokerServer:
             plan=plan,
             cache_bytes=cache_bytes,
         )
+        self._patience = Patience(time.monotonic())
         self._stop_at: float | None = None
         opened: list[tuple[socket.socket, Path]] = []
         try:
@@ -99,8 +109,18 @@ class BrokerServer:
                 made.close()
             self._remove_own_sockets()
             raise
-        self._context = zmq.Context()
-        self._clients, self._workers = (Router(self._context, each) for each in opened)
+        requests, workers = opened
+        self._clients = Router(
+            requests,
+            farewell=lambda reason: Refusal(b"", InvalidRequest.code, reason),
+            max_unsent_bytes=CLIENT_UNREAD_BYTES,
+        )
+        self._workers = Router(
+            workers,
+            farewell=lambda reason: Dismissed(reason, replaced=False),
+            max_unsent_bytes=WORKER_UNREAD_BYTES,
+            uids=(self._uid, 0),
+        )
 
     def _listening(
         self, name: str, path: Path, mode: int, given: dict[str, socket.socket]
@@ -133,38 +153,45 @@ class BrokerServer:
                 self._remove_own_sockets()
                 self._clients.close()
                 self._workers.close()
-                self._context.term()
         logger.info("broker stopped")
 
     def _loop(self, stop: StopSignal) -> None:
-        poller = zmq.Poller()
-        poller.register(stop, zmq.POLLIN)
-        for router in (self._clients, self._workers):
-            poller.register(router.socket, zmq.POLLIN)
-            poller.register(router.monitor, zmq.POLLIN)
+        poller = select.poll()
+        for source in (stop, self._clients, self._workers):
+            poller.register(source.fileno(), select.POLLIN)
         while not self._stopped():
-            poller.poll(self._timeout_ms())
-            if stop.count:
-                self._drain(stop, poller)
-            self._read_workers()
-            if not (self._outlived and stop.count):
-                self._read_clients()
-            # After reading: what a peer said before it closed counts.
-            for gone in self._workers.closed():
-                self._carry_out(self._broker.worker_gone(gone, time.monotonic()))
-            for gone in self._clients.closed():
-                self._carry_out(self._broker.client_gone(gone, time.monotonic()))
+            began = time.monotonic()
+            allowed_s = self._timeout_s(began)
+            poller.poll(None if allowed_s is None else math.ceil(allowed_s * 1000))
             now = time.monotonic()
-            self._carry_out(self._broker.tick(now))
-            self._heartbeat.beat(now, self._status_line)
+            self._patience.note_turn(now, now - began, allowed_s)
+            if stop.count:
+                self._drain(stop)
+            self._read_clients(now + TURN_S)
+            self._tick()
 
-    def _drain(self, stop: StopSignal, poller: zmq.Poller) -> None:
+    def _tick(self) -> None:
+        """Do what time asks for, once all has been read that workers have said until then."""
+        now = time.monotonic()
+        self._read_workers(now + WORKERS_TURN_S)
+        # After reading: what a peer said before it closed counts.
+        for gone in self._workers.closed():
+            self._carry_out(self._broker.worker_gone(gone, now))
+        for gone in self._clients.closed():
+            self._carry_out(self._broker.client_gone(gone, now))
+        if self._patience.judges(now) and not self._workers.unread:
+            self._carry_out(self._broker.tick(now))
+        for router in (self._clients, self._workers):
+            router.tick(now)
+        self._heartbeat.beat(now, self._status_line)
+
+    def _drain(self, stop: StopSignal) -> None:
         stop.clear()
         if self._stop_at is None:
             self._stop_at = time.monotonic() + self._drain_s
             self._broker.drain()
             if self._outlived:
-                poller.unregister(self._clients.socket)  # a refusal would be an answer; the next broker has a better
+                self._clients.pause()  # a refusal would be an answer; the next broker has a better
             logger.info("stopping: nothing new is accepted, %r", self._broker)
             self._heartbeat.stopping(self._status_line())
         if stop.count > 1:
@@ -173,22 +200,29 @@ class BrokerServer:
     def _stopped(self) -> bool:
         return self._stop_at is not None and (self._broker.idle or time.monotonic() >= self._stop_at)
 
-    def _timeout_ms(self) -> int | None:
-        wakeups = (self._broker.next_wakeup(), self._stop_at, self._heartbeat.next_wakeup())
-        due = [each for each in wakeups if each is not None]
-        return max(0, int((min(due) - time.monotonic()) * 1000) + 1) if due else None
+    def _timeout_s(self, now: float) -> float | None:
+        """Return how long to wait for events at most, s; None for as long as there are none."""
+        if self._clients.unread or self._workers.unread:
+            return 0.0
+        wakeups = [self._stop_at, self._heartbeat.next_wakeup()]
+        wakeups += [router.next_wakeup() for router in (self._clients, self._workers)]
+        if (due := self._broker.next_wakeup()) is not None:
+            # Not in one sleep: a long one would hide that we ourselves stood still.
+            wakeups.append(min(self._patience.judges_from(due), now + LOOK_EVERY_S))
+        due = min((each for each in wakeups if each is not None), default=None)
+        return None if due is None else max(0.0, due - now)
 
     def _status_line(self) -> str:
         _, reason = self._broker.ready(time.monotonic())
         return f"{reason}: {repr(self._broker).removeprefix('<Broker ').removesuffix('>')}"
 
-    def _read_clients(self) -> None:
-        for identity, frames, uid, pid in self._clients.read():
-            peer = Peer(identity, f"{uid}:{pid}", trusted=uid == self._uid)
+    def _read_clients(self, until: float) -> None:
+        for connection, parts in self._clients.read(until):
+            peer = Peer(connection.identity, connection.process, trusted=connection.uid == self._uid)
             try:
-                message = decode_from_client(frames)
+                message = decode_from_client(parts)
             except InvalidRequest as error:
-                self._carry_out(self._broker.client_malformed(identity, error))
+                self._carry_out(self._broker.client_malformed(peer.identity, error))
                 continue
             if isinstance(message, Rerank):
                 logger.debug(
@@ -201,17 +235,14 @@ class BrokerServer:
                 )
             self._carry_out(self._broker.client_message(peer, message, time.monotonic()))
 
-    def _read_workers(self) -> None:
-        for identity, frames, uid, pid in self._workers.read():
-            if uid not in (self._uid, 0):
-                logger.warning("a process of uid %s (pid %s) spoke on the workers' socket; ignored", uid, pid)
-                continue
+    def _read_workers(self, until: float) -> None:
+        for connection, parts in self._workers.read(until):
             try:
-                message = decode_from_worker(frames)
+                message = decode_from_worker(parts)
             except InvalidRequest as error:
-                logger.warning("the worker (pid %s) sent what is no message: %s", pid, error)
+                logger.warning("the worker (pid %s) sent a malformed message: %s", connection.pid, error)
                 continue
-            self._carry_out(self._broker.worker_message(identity, message, time.monotonic()))
+            self._carry_out(self._broker.worker_message(connection.identity, message, time.monotonic()))
 
     def _carry_out(self, actions: Sequence[Action]) -> None:
         for action in actions:

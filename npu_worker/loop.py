@@ -14,7 +14,7 @@ from ..daemon.heartbeat import Heartbeat
 from ..daemon.notify import Notifier
 from ..daemon.stop_signal import StopSignal
 from ..protocol.errors import InvalidRequest
-from ..protocol.limits import MAX_FRAME_BYTES
+from ..protocol.limits import MAX_MESSAGE_BYTES
 from ..protocol.messages import (
     Batch,
     BatchResult,
@@ -123,7 +123,7 @@ class WorkerLoop:
         context = zmq.Context()
         self._socket = context.socket(zmq.DEALER)
         self._socket.setsockopt(zmq.LINGER, 500)
-        self._socket.setsockopt(zmq.MAXMSGSIZE, MAX_FRAME_BYTES)
+        self._socket.setsockopt(zmq.MAXMSGSIZE, MAX_MESSAGE_BYTES)
         self._socket.setsockopt(zmq.RECONNECT_IVL, 50)
         self._socket.setsockopt(zmq.RECONNECT_IVL_MAX, 1000)
         self._socket.setsockopt(zmq.IMMEDIATE, 1)  # without a connection, send says so instead of queueing

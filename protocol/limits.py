@@ -1,7 +1,7 @@
 """The bounds of the service: what one request may hold, and what may wait at once.
 
 The broker enforces them and states them in its ``welcome``; the client and the HTTP front use the same
-numbers to refuse early, because ZeroMQ cuts a connection that sends too large a frame without a word.
+numbers to refuse early.
 """
 
 import msgspec
@@ -37,8 +37,13 @@ class Limits(msgspec.Struct, frozen=True):
     max_deadline_ms: int = 600_000
 
 
-#: A frame over this is no request of ours; ZeroMQ drops the connection (``ZMQ_MAXMSGSIZE``), bytes.
-MAX_FRAME_BYTES = 64 << 20
-
 #: What holds when nobody says otherwise.
 DEFAULT_LIMITS = Limits()
+
+#: Documents that are looked at in one request. Some more than are allowed, so that who has a few too many hears so.
+MAX_DOCUMENTS_READ = 10 * DEFAULT_LIMITS.documents
+#: The largest message, bytes: the texts of the largest request, a length of at most 5 bytes before each document that
+#: is looked at (msgpack), and 8 KiB for all else. The worker's largest is smaller (``broker.batch_budget``).
+MAX_MESSAGE_BYTES = DEFAULT_LIMITS.request_bytes + DEFAULT_LIMITS.query_bytes + 5 * MAX_DOCUMENTS_READ + (8 << 10)
+#: Keys of a message, unknown ones included: each takes time to skip, and ours have a dozen.
+MAX_KEYS = 100

@@ -15,7 +15,7 @@ import msgspec
 from msgspec import Meta
 
 from .errors import InvalidRequest, WrongVersion
-from .limits import Limits
+from .limits import MAX_DOCUMENTS_READ, MAX_KEYS, Limits
 
 VERSION = 1
 MAGIC_NAME = b"ORR"
@@ -38,10 +38,10 @@ class Message(msgspec.Struct, frozen=True, tag_field="type", gc=False):
 class Hello(Message, frozen=True, tag="hello", gc=False):
     """Ask whether a broker is there and what it allows; answered by ``Welcome``.
 
-    ``name`` says what the peer is, for status pages ("client", "http_front").
+    ``name`` says what the peer is, for status pages ("client", "http_front"), in printable ASCII.
     """
 
-    name: Annotated[str, Meta(max_length=64)] = "client"
+    name: Annotated[str, Meta(max_length=64, pattern="^[ -~]*$")] = "client"
     pid: Count = 0
 
 
@@ -61,7 +61,7 @@ class Rerank(Message, frozen=True, tag="rerank"):
 
     id: RequestId
     query: bytes
-    documents: list[bytes]
+    documents: Annotated[list[bytes], Meta(max_length=MAX_DOCUMENTS_READ)]
     deadline_ms: Annotated[int, Meta(ge=1)] | None = None
     priority: RequestClass = "interactive"
     caller: Annotated[str, Meta(max_length=128)] | None = None
@@ -392,7 +392,7 @@ def encode(message: Message) -> list[bytes]:
     return [MAGIC, _encode(message)]
 
 
-def decode_from_client(frames: Sequence[bytes | memoryview]) -> ClientMessage:
+def decode_from_client(frames: Sequence[bytes | bytearray | memoryview]) -> ClientMessage:
     """Read what a client sent.
 
     Raises:
@@ -403,25 +403,25 @@ def decode_from_client(frames: Sequence[bytes | memoryview]) -> ClientMessage:
     return message
 
 
-def decode_from_broker(frames: Sequence[bytes | memoryview]) -> BrokerMessage:
+def decode_from_broker(frames: Sequence[bytes | bytearray | memoryview]) -> BrokerMessage:
     """Read what the broker sent a client. Raises as ``decode_from_client``."""
     message: BrokerMessage = _decode(_from_broker, frames)
     return message
 
 
-def decode_from_worker(frames: Sequence[bytes | memoryview]) -> WorkerMessage:
+def decode_from_worker(frames: Sequence[bytes | bytearray | memoryview]) -> WorkerMessage:
     """Read what a worker sent. Raises as ``decode_from_client``."""
     message: WorkerMessage = _decode(_from_worker, frames)
     return message
 
 
-def decode_for_worker(frames: Sequence[bytes | memoryview]) -> BrokerToWorker:
+def decode_for_worker(frames: Sequence[bytes | bytearray | memoryview]) -> BrokerToWorker:
     """Read what the broker sent a worker. Raises as ``decode_from_client``."""
     message: BrokerToWorker = _decode(_to_worker, frames)
     return message
 
 
-def _decode(decoder: Any, frames: Sequence[bytes | memoryview]) -> Any:
+def _decode(decoder: Any, frames: Sequence[bytes | bytearray | memoryview]) -> Any:
     if not frames or bytes(frames[0][:3]) != MAGIC_NAME:
         raise InvalidRequest("the first frame is not 'ORR' and a version: this is not the protocol of this socket")
     if frames[0] != MAGIC:
@@ -429,7 +429,16 @@ def _decode(decoder: Any, frames: Sequence[bytes | memoryview]) -> Any:
         raise WrongVersion(f"protocol version {theirs!r} is not spoken here; this side speaks version {VERSION}")
     if len(frames) != 2:
         raise InvalidRequest(f"a message has 2 frames, this one has {len(frames)}")
+    if (keys := _keys(frames[1])) > MAX_KEYS:
+        raise InvalidRequest(f"a message of {keys} keys; the limit is {MAX_KEYS}")
     try:
         return decoder.decode(frames[1])
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise InvalidRequest(f"the message does not fit the protocol: {error}") from error
+
+
+def _keys(payload: bytes | bytearray | memoryview) -> int:
+    """Return how many keys a msgpack map says it has, if that takes more than its first byte; else 0."""
+    if payload[:1] == b"\xde":
+        return int.from_bytes(payload[1:3], "big")
+    return int.from_bytes(payload[1:5], "big") if payload[:1] == b"\xdf" else 0

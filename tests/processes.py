@@ -10,7 +10,8 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -133,6 +134,15 @@ class Program:
             self.stop()
         except subprocess.TimeoutExpired:
             self.stop(signal.SIGKILL)
+
+
+@contextmanager
+def broker(runtime: Path, **environment: str) -> Iterator[Program]:
+    """A broker alone; killed when left, as nothing is left to drain for."""
+    with Program("broker", OPENVINO_RERANKER_RUNTIME_DIR=str(runtime), **environment) as program:
+        program.wait_for_line("listening on")
+        yield program
+        program.process.kill()
 
 
 class Service(Program):

@@ -18,8 +18,17 @@ import pytest
 import zmq
 from openvino_reranker.client import Failed, Ranking, Reranker, Unavailable
 from openvino_reranker.npu_worker.model.store import ReadyModel
-from openvino_reranker.protocol.messages import MAGIC, Rerank, encode
-from openvino_reranker.tests.processes import ROOT, Program, Service, clean_environment, injected, is_alive
+from openvino_reranker.protocol.limits import MAX_MESSAGE_BYTES
+from openvino_reranker.protocol.messages import MAGIC, Refusal, Rerank, decode_from_broker, encode
+from openvino_reranker.tests.processes import (
+    ROOT,
+    Service,
+    broker,
+    clean_environment,
+    injected,
+    is_alive,
+    run_program,
+)
 
 QUESTION = "How many people live in Berlin?"
 PASSAGES = [
@@ -66,14 +75,6 @@ def kept_worker(runtime: Path, model: ReadyModel, fault: str) -> Iterator[list[i
     finally:
         stop.set()
         keeper.join()
-
-
-@contextmanager
-def broker(runtime: Path, **environment: str) -> Iterator[Program]:
-    with Program("broker", OPENVINO_RERANKER_RUNTIME_DIR=str(runtime), **environment) as program:
-        program.wait_for_line("listening on")
-        yield program
-        program.process.kill()  # nothing is left to drain for
 
 
 @contextmanager
@@ -166,6 +167,49 @@ def test_a_stopped_worker_is_given_up_and_leaves_its_successor_alone(runtime: Pa
             check(reranker.rerank(QUESTION, PASSAGES))
             worker = reranker.status().worker
             assert (worker.pid, worker.dismissed) == (successor.pid, [])
+
+
+def test_a_broker_that_was_stopped_hears_its_worker_before_it_judges(runtime: Path, packaged: ReadyModel) -> None:
+    with (
+        broker(runtime, **injected(broker_silence=2.0)) as program,
+        strange_worker(runtime, packaged, "plain") as worker,
+        callers(runtime / "requests.sock", 2) as answers,
+    ):
+        for _ in range(3):
+            wait_for_more(answers, 3)
+            program.process.send_signal(signal.SIGSTOP)
+            time.sleep(3)
+            program.process.send_signal(signal.SIGCONT)
+            wait_for_more(answers, 3)
+        check_nothing_was_lost(runtime, worker.pid, answers)
+
+
+def test_after_a_stop_of_the_whole_machine_the_worker_is_not_judged(runtime: Path, packaged: ReadyModel) -> None:
+    """As when a container is paused: the worker, too, has said nothing, and the broker wakes first."""
+    with (
+        broker(runtime, **injected(broker_silence=2.0)) as program,
+        strange_worker(runtime, packaged, "plain") as worker,
+        callers(runtime / "requests.sock", 2) as answers,
+    ):
+        wait_for_more(answers, 3)
+        for process in (worker, program.process):
+            process.send_signal(signal.SIGSTOP)
+        time.sleep(4.5)
+        program.process.send_signal(signal.SIGCONT)
+        time.sleep(0.5)
+        worker.send_signal(signal.SIGCONT)
+        wait_for_more(answers, 3)
+        check_nothing_was_lost(runtime, worker.pid, answers)
+
+
+def check_nothing_was_lost(runtime: Path, worker: int, answers: list[Ranking | Exception]) -> None:
+    with Reranker(runtime / "requests.sock") as reranker:
+        status = reranker.status()
+    assert (status.worker.pid, status.worker.dismissed) == (worker, [])
+    assert (status.counters["worker_losses"], status.counters["retried_pairs"]) == (0, 0)
+    for answer in answers:
+        assert isinstance(answer, Ranking), answer
+        check(answer)
 
 
 def test_a_worker_whose_device_hangs_is_replaced_and_no_request_is_lost(
@@ -268,6 +312,18 @@ def test_logits_that_are_nan_are_never_scores(runtime: Path, packaged: ReadyMode
         assert worker.poll() is None  # it is the pair that failed, not the worker
 
 
+@contextmanager
+def dealer(path: Path, **options: int) -> Iterator["zmq.Socket[bytes]"]:
+    """A peer of the broker's that is not ours."""
+    context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
+    with context.socket(zmq.DEALER) as made:
+        for name, value in ({"LINGER": 1000} | options).items():
+            made.setsockopt(getattr(zmq, name), value)
+        made.connect(f"ipc://{path}")
+        yield made
+    context.term()
+
+
 def test_garbage_on_either_socket_disturbs_nobody(runtime: Path, packaged: ReadyModel) -> None:
     with Service(runtime, packaged.folder) as service:
         worker = service.status().worker.pid
@@ -275,89 +331,83 @@ def test_garbage_on_either_socket_disturbs_nobody(runtime: Path, packaged: Ready
             with socket.socket(socket.AF_UNIX) as raw:
                 raw.connect(str(runtime / name))
                 raw.sendall(os.urandom(10_000))
-            context = zmq.Context()
-            with context.socket(zmq.DEALER) as dealer:
-                dealer.setsockopt(zmq.LINGER, 1000)
-                dealer.connect(f"ipc://{runtime / name}")
-                for frames in ([b""], [b"x"] * 40, [MAGIC, os.urandom(500)], [MAGIC, b"\x80"], [os.urandom(1 << 20)]):
-                    dealer.send_multipart(frames)
-            context.term()
+            for frames in ([b""], [b"x"] * 40, [MAGIC, os.urandom(500)], [MAGIC, b"\x80"], [os.urandom(1 << 20)]):
+                with dealer(runtime / name) as stranger:
+                    stranger.send_multipart(frames)
         with Reranker(service.socket) as reranker:
             check(reranker.rerank(QUESTION, PASSAGES))
             status = reranker.status()
         assert status.worker.pid == worker
-        assert status.counters["refused_invalid"] >= 5
+        assert status.counters["refused_invalid"] >= 3  # of the five, two break ZeroMQ's framing as we use it
 
 
-def test_a_frame_over_the_limit_cuts_only_its_own_connection(service: Service) -> None:
-    context = zmq.Context()
-    with context.socket(zmq.DEALER) as dealer:
-        dealer.setsockopt(zmq.LINGER, 1000)
-        dealer.connect(f"ipc://{service.socket}")
-        dealer.send_multipart([MAGIC, bytes(65 << 20)])
-        assert dealer.poll(300) == 0
-    context.term()
-    with Reranker(service.socket) as reranker:
+@pytest.mark.parametrize(
+    ("frames", "reason"),
+    [
+        ([MAGIC, bytes(MAX_MESSAGE_BYTES + 1)], f"the limit is {MAX_MESSAGE_BYTES}"),
+        ([MAGIC, b"a", b"b"], "a message of more than 2 parts"),
+    ],
+)
+def test_a_message_out_of_bounds_ends_only_its_own_connection(
+    service: Service, frames: list[bytes], reason: str
+) -> None:
+    with dealer(service.socket) as stranger, Reranker(service.socket) as reranker:
+        check(reranker.rerank(QUESTION, PASSAGES))
+        stranger.send_multipart(frames)
+        assert stranger.poll(10_000)
+        told = decode_from_broker(stranger.recv_multipart())
+        assert isinstance(told, Refusal)
+        assert reason in told.message
         check(reranker.rerank(QUESTION, PASSAGES))
 
 
-def test_a_peer_that_never_reads_its_answers_is_dropped(runtime: Path) -> None:
-    """Its answers fill its queue at the broker; then it is forgotten, and everybody else is served."""
-    with broker(runtime), Reranker(runtime / "requests.sock") as reranker:
-        context = zmq.Context()
-        with context.socket(zmq.DEALER) as dealer:
-            dealer.setsockopt(zmq.LINGER, 0)
-            dealer.setsockopt(zmq.RCVHWM, 1)
-            dealer.setsockopt(zmq.SNDHWM, 0)
-            dealer.connect(f"ipc://{runtime / 'requests.sock'}")
-            refused = [encode(Rerank(b"%d" % number, b"", [b"no query"])) for number in range(60_000)]
-            for frames in refused:
-                dealer.send_multipart(frames)
-            before = reranker.status()
-            deadline = time.monotonic() + 60
-            while reranker.status().counters["refused_invalid"] < len(refused):
-                assert time.monotonic() < deadline
-                time.sleep(0.05)
-            assert reranker.status().epoch == before.epoch
-            # What was kept for it: what its queue holds, and what was on the way.
-            kept = 0
-            while dealer.poll(500):
-                dealer.recv_multipart()
-                kept += 1
-            assert 1000 <= kept < 5000
-        context.term()
+def test_a_peer_that_never_reads_its_answers_is_disconnected(runtime: Path) -> None:
+    with (
+        broker(runtime) as program,
+        Reranker(runtime / "requests.sock") as reranker,
+        dealer(runtime / "requests.sock", LINGER=0, RCVHWM=1, SNDHWM=0) as deaf,
+    ):
+        before = reranker.status()
+        for number in range(60_000):
+            deaf.send_multipart(encode(Rerank(b"%d" % number, b"", [b"no query"])))
+        program.wait_for_line("bytes of answers unread")
+        assert reranker.status().epoch == before.epoch
 
 
-def test_a_broker_out_of_descriptors_dies_and_the_next_one_serves(runtime: Path) -> None:
-    """libzmq aborts when accept() finds no descriptor; a supervisor starts the broker again."""
-    environment = clean_environment(OPENVINO_RERANKER_RUNTIME_DIR=str(runtime))
-    path = runtime / "requests.sock"
+def test_a_broker_out_of_descriptors_serves_on(runtime: Path) -> None:
+    """Whoever holds the most connections loses one for each newcomer."""
+    with confined_broker(runtime, descriptors=64) as path:
+        held: list[socket.socket] = []
+        try:
+            for _ in range(100):
+                held.append(socket.socket(socket.AF_UNIX))
+                held[-1].connect(str(path))
+            for _ in range(3):
+                asked = run_program("status", "--json", OPENVINO_RERANKER_RUNTIME_DIR=str(runtime))
+                assert "no worker is ready" in asked.stdout, asked.stderr
+        finally:
+            for connection in held:
+                connection.close()
+        with Reranker(path) as reranker:
+            assert reranker.status().reason.startswith("no worker is ready")
+
+
+@contextmanager
+def confined_broker(runtime: Path, descriptors: int) -> Iterator[Path]:
+    """A broker that may open few descriptors."""
     process = subprocess.Popen(
         [sys.executable, "-m", "openvino_reranker", "broker"],
-        env=environment,
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64)),
+        env=clean_environment(OPENVINO_RERANKER_RUNTIME_DIR=str(runtime)),
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (descriptors, descriptors)),
         stderr=subprocess.DEVNULL,
         cwd=ROOT,
     )
-    greedy: list[socket.socket] = []
     try:
+        path = runtime / "requests.sock"
         while not path.exists():
             time.sleep(0.02)
-        while process.poll() is None and len(greedy) < 200:
-            connection = socket.socket(socket.AF_UNIX)
-            connection.settimeout(1)
-            try:
-                connection.connect(str(path))
-            except OSError:
-                connection.close()
-                time.sleep(0.05)
-                continue
-            greedy.append(connection)
-        assert process.wait(20) == -signal.SIGABRT
+        yield path
+        assert process.poll() is None, "it died"
     finally:
         process.kill()
         process.wait()
-        for connection in greedy:
-            connection.close()
-    with broker(runtime), Reranker(path) as reranker:
-        assert reranker.status().reason.startswith("no worker is ready")
