@@ -42,6 +42,8 @@ DEFAULT_BATCH_MS = 100.0
 DEFAULT_PLAN = WindowPlan(4)
 #: Memory of the score cache, bytes.
 DEFAULT_CACHE_BYTES = 32 << 20
+#: Processes that a status names.
+MAX_PEERS_SHOWN = 100
 
 
 class Broker:
@@ -72,7 +74,7 @@ class Broker:
         self._requests = RequestLifecycle(limits, self.counters, self._queue, self._cache, self._actions, plan)
         self._workers = Workers(epoch, self._requests, self._queue, self.counters, self._actions, batch_ms, timeouts)
         self._draining = False
-        self._peers: dict[bytes, Hello] = {}
+        self._peers: dict[bytes, tuple[str, Hello]] = {}  # by connection: the process behind it, and what it says
 
     def __repr__(self) -> str:
         worker = self._workers.serving
@@ -92,7 +94,7 @@ class Broker:
         """Take what a client sent."""
         match message:
             case Hello():
-                self._peers[peer.identity] = message
+                self._peers[peer.identity] = peer.caller, message
                 self._send(peer.identity, Welcome(self.epoch, self._version, self._limits))
             case Rerank():
                 workers = self._workers
@@ -186,9 +188,6 @@ class Broker:
 
     def _status(self, request_id: bytes, now: float) -> Status:
         ready, reason = self.ready(now)
-        pids: dict[str, set[int]] = {}
-        for hello in self._peers.values():
-            pids.setdefault(hello.name, set()).add(hello.pid)
         return Status(
             id=request_id,
             epoch=self.epoch,
@@ -198,11 +197,18 @@ class Broker:
             reason=reason,
             queue=self._requests.status(),
             worker=self._workers.status(),
-            peers={name: sorted(of_name) for name, of_name in pids.items()},
+            peers=self._peer_pids(),
             counters=self.counters.report(),
             score_cache=CacheStatus(len(self._cache), self._cache.size),
             limits=self._limits,
         )
+
+    def _peer_pids(self) -> dict[str, list[int]]:
+        """Return who is connected, as they say themselves: one name for each process, of the first so many."""
+        pids: dict[str, list[int]] = {}
+        for hello in list(dict(self._peers.values()).values())[:MAX_PEERS_SHOWN]:
+            pids.setdefault(hello.name, []).append(hello.pid)
+        return {name: sorted(set(of_name)) for name, of_name in pids.items()}
 
     # --- what goes out --------------------------------------------------------------------------------
 

@@ -19,6 +19,7 @@ from openvino_reranker.protocol.messages import (
     WorkerBye,
     WorkerStarting,
     WorkerState,
+    encode,
 )
 from openvino_reranker.protocol.timeouts import DEFAULT_TIMEOUTS
 from openvino_reranker.tests.broker.harness import Harness, logit
@@ -494,3 +495,19 @@ def test_timings_and_busy_time_are_those_of_the_batches_that_served() -> None:
     assert answer.timings_ms.total == 70.0
     assert answer.timings_ms.inference == 3.0
     assert answer.served.npu_busy_delta_us is None
+
+
+def test_a_status_names_each_process_once_and_a_bounded_number_of_them() -> None:
+    harness = Harness()
+    for number in range(2000):
+        greedy = Peer(b"greedy %d" % number, "0:1", trusted=True)
+        harness.take(harness.broker.client_message(greedy, Hello(f"{number:04}".ljust(64, "x"), number), harness.now))
+    for number in range(300):
+        peer = Peer(b"peer %d" % number, f"0:{100 + number}", trusted=True)
+        harness.take(harness.broker.client_message(peer, Hello("client", 100 + number), harness.now))
+    asks = Peer(b"asks", "0:9", trusted=True)
+    harness.take(harness.broker.client_message(asks, GetStatus(b"s"), harness.now))
+    status = harness.to_clients[-1][1]
+    assert isinstance(status, Status)
+    assert status.peers == {"1999".ljust(64, "x"): [1999], "client": list(range(100, 199))}
+    assert len(encode(status)[1]) < 5000
