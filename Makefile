@@ -12,7 +12,9 @@ QUIET_UNLESS_SEEN := $$(test -t 2 || echo --quiet)
 # The service's own default device is NPU; trying it out should work on every machine.
 export OPENVINO_RERANKER_DEVICE ?= CPU
 
-.PHONY: help run test test-clients test-export test-rag fuzz check install clean
+MINUTES ?= 10
+
+.PHONY: help run test test-clients test-export test-rag fuzz check install clean soak
 
 help:  ## show these lines
 	@sed -n 's/^\([a-z-]*\):[^#]*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -34,6 +36,8 @@ fuzz: $(FOR_TESTING)  ## feed the HTTP body parser what Atheris thinks of, for F
 	@mkdir -p .cache/fuzz
 	@echo '0{"query":"q","documents":["d",{"text":"t","id":1}],"top_k":1}' > .cache/fuzz/seed
 	PYTHONPATH=.links:.cache/atheris $(BIN)/python -P -m openvino_reranker.tests.clients.fuzz_bodies -max_total_time=$(FUZZ_S) .cache/fuzz
+soak: $(FOR_TESTING)  ## faults and attacks on a running service, MINUTES=10 of them, and a million simulated requests
+	$(BIN)/python -m openvino_reranker.tests.soak $(MINUTES)
 
 test-export: $(FOR_TESTING)  ## export a model with optimum-intel in an environment of its own (1.6 GB), and load it
 	$(BIN)/python -m pytest -m export tests/npu_worker/model/test_export.py

@@ -1,5 +1,6 @@
-"""A million requests through random worlds of callers, workers, faults and time."""
+"""Requests by the ten thousand through random worlds of callers, workers, faults and time; ``make soak``: a million."""
 
+import functools
 import os
 import random
 from collections import Counter
@@ -8,57 +9,21 @@ from concurrent.futures import ProcessPoolExecutor
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from openvino_reranker.tests.broker.world import World
+from openvino_reranker.tests.broker.world import HAPPENINGS, World, run_world
 
-WORLDS = 100
-HAPPENINGS = {
-    "scores",
-    "overloaded",
-    "deadline_exceeded",
-    "unavailable",
-    "failed",
-    "deaths",
-    "stuck",
-    "revenants",
-    "windowed",
-    "cached",
-    "batches",
-}
-REQUESTS_PER_WORLD = 10_000
+WORLDS = 60
+REQUESTS_PER_WORLD = 1000
 
 
-def run_world(seed: int) -> Counter[str]:
-    try:
-        return World(seed, REQUESTS_PER_WORLD).run()
-    except Exception as error:
-        raise AssertionError(
-            f"world {seed} broke a law; replay it with "
-            f"'python -m openvino_reranker.tests.broker.world {seed} {REQUESTS_PER_WORLD}': {error!r}"
-        ) from error
-
-
-@pytest.mark.timeout(600)
-def test_a_million_requests_keep_every_law() -> None:
+@pytest.mark.timeout(300)
+def test_many_requests_keep_every_law() -> None:
     first = random.SystemRandom().randrange(1 << 30)
     seen: Counter[str] = Counter()
     with ProcessPoolExecutor(os.cpu_count()) as pool:
-        for each in pool.map(run_world, range(first, first + WORLDS)):
+        for each in pool.map(functools.partial(run_world, REQUESTS_PER_WORLD), range(first, first + WORLDS)):
             seen += each
     # The worlds must have been worth living in: everything that can happen has happened.
-    for happening in (
-        "scores",
-        "overloaded",
-        "deadline_exceeded",
-        "unavailable",
-        "failed",
-        "deaths",
-        "stuck",
-        "revenants",
-        "windowed",
-        "cached",
-        "batches",
-    ):
-        assert seen[happening] > 0, (happening, seen)
+    assert set(seen) >= HAPPENINGS
     assert seen["scores"] > WORLDS * REQUESTS_PER_WORLD / 4
 
 

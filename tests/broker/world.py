@@ -44,6 +44,20 @@ LIMITS = Limits(
     documents=60, queued_pairs=300, caller_pairs=150, queued_bytes=60_000, caller_bytes=30_000, max_deadline_ms=60_000
 )
 POISON = b"poison"
+#: All that can happen, and happens in enough worlds.
+HAPPENINGS = {
+    "scores",
+    "overloaded",
+    "deadline_exceeded",
+    "unavailable",
+    "failed",
+    "deaths",
+    "stuck",
+    "revenants",
+    "windowed",
+    "cached",
+    "batches",
+}
 
 
 def logit(query: bytes, document: bytes) -> float:
@@ -396,6 +410,17 @@ def starvation_bound(*, bulk: bool) -> int:
     turns = 5 * (QUANTUM + ADVANCE + CATCH_UP + 512) // 256 + 1
     alone = 2 * LIMITS.queued_pairs
     return alone + turns * (BULK_EVERY if bulk else 2)
+
+
+def run_world(requests: int, seed: int) -> Counter[str]:
+    """Run one world; an error says how to replay it."""
+    try:
+        return World(seed, requests).run()
+    except Exception as error:
+        raise AssertionError(
+            f"world {seed} broke a law; replay it with "
+            f"'python -m openvino_reranker.tests.broker.world {seed} {requests}': {error!r}"
+        ) from error
 
 
 if __name__ == "__main__":
