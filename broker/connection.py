@@ -6,7 +6,7 @@ import struct
 from .zmtp import OPENING, Decoder, Reply, head
 
 #: What is read at once, bytes. A message of this size or less needs no room in the budget.
-CHUNK_BYTES = 1 << 16
+CHUNK_BYTES = 1 << 15
 
 #: What is written at once, bytes; a socket's buffer holds about 200 KiB.
 _PIECE_BYTES = 1 << 20

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from openvino_reranker.broker.connection import CHUNK_BYTES
 from openvino_reranker.protocol.messages import MAGIC, GetStatus, Hello, Rerank, encode
 
 READY = b"\x05READY\x0bSocket-Type\x00\x00\x00\x06DEALER\x08Identity\x00\x00\x00\x00"
@@ -255,10 +256,24 @@ def giant_messages(attacker: Attacker) -> None:
 def many_connections(attacker: Attacker) -> None:
     """As many connections as can be had, each with as much unfinished as needs no room."""
     count = 3000 if attacker.full else 1200
-    begun = part(MAGIC, MORE) + announced(1 << 16) + bytes((1 << 16) - 1)
+    begun = part(MAGIC, MORE) + announced(CHUNK_BYTES) + bytes(CHUNK_BYTES - 1)
     while attacker.goes_on:
         attacker.connect(min(count, len(attacker.peers) + 50))
         attacker.pour({peer: iter([begun]) for peer in attacker.peers[-50:]})
+
+
+@attack
+def everything(attacker: Attacker) -> None:
+    """All that can be held, held at once."""
+    count = 1000 if attacker.full else 200
+    attacker.connect(count)
+    large = part(MAGIC, MORE) + announced(LARGEST) + bytes(LARGEST - 1)
+    unfinished = part(MAGIC, MORE) + announced(CHUNK_BYTES) + bytes(CHUNK_BYTES - 1)
+    questions = b"".join(message(encode(GetStatus(b"%d" % number))[1]) for number in range(300))
+    while attacker.goes_on:
+        attacker.connect(count)
+        streams = {peer: iter([questions, unfinished]) for peer in attacker.peers[3:]}
+        attacker.pour(streams | {peer: iter([large]) for peer in attacker.peers[:3]})
 
 
 @attack

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import zmq
 from openvino_reranker.broker import router as module
+from openvino_reranker.broker.connection import CHUNK_BYTES
 from openvino_reranker.broker.listener import listen
 from openvino_reranker.broker.router import Router
 from openvino_reranker.broker.zmtp import Decoder, Parts
@@ -231,7 +232,7 @@ def test_all_that_is_unread_together_is_bounded(bench: Bench, monkeypatch: pytes
                 dropped += 1
                 break
     assert dropped >= 20
-    assert bench.router._unsent() < (1 << 20) + 30 * (1 << 16) + 10_000
+    assert bench.router._unsent() < (1 << 20) + 30 * CHUNK_BYTES + 10_000
 
 
 def test_answers_go_on_when_a_peer_reads_again(bench: Bench, dealer: Dealers) -> None:
@@ -259,7 +260,7 @@ def test_one_process_sends_one_large_message_at_a_time(bench: Bench) -> None:
     bench.settle()
     assert [parts for _, parts in bench.messages] == [[MAGIC, b"small"]]
     kept = {each.identity: len(each._decoder) for each in bench.router._connections.values()}
-    assert sum(kept.values()) <= 1 << 16, "the second message is not read while the first is on its way"
+    assert sum(kept.values()) <= CHUNK_BYTES, "the second message is not read while the first is on its way"
     first.socket.setblocking(False)
     left = memoryview(bytes(LARGEST))
     while left:
