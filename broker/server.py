@@ -31,10 +31,10 @@ from ..protocol.messages import (
 from ..protocol.socket_paths import REQUESTS_SOCKET, WORKERS_SOCKET
 from .actions import Action, Note, ToClient, ToWorker
 from .core import DEFAULT_BATCH_MS, DEFAULT_CACHE_BYTES, DEFAULT_PLAN, Broker
-from .listener import make_folder
 from .patience import Patience
 from .request_lifecycle import Peer
 from .router import Router
+from .runtime_folder import make_folder
 
 logger = logging.getLogger("openvino_reranker.broker")
 

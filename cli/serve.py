@@ -134,7 +134,7 @@ class Child:
 def run(arguments: argparse.Namespace, limits: Limits | None = None) -> int:
     """Serve until SIGTERM or Ctrl-C; return 0 after a clean stop, else the status of what could not run."""
     settings = start(arguments)
-    from ..broker.listener import make_folder
+    from ..broker.runtime_folder import make_folder
     from ..daemon.unix_socket import SocketTaken
     from ..http_front.server import PortTaken, bind
 

@@ -14,9 +14,9 @@ import pytest
 import zmq
 from openvino_reranker.broker import router as module
 from openvino_reranker.broker.connection import CHUNK_BYTES
-from openvino_reranker.broker.listener import listen
 from openvino_reranker.broker.router import Router
 from openvino_reranker.broker.zmtp import Decoder, Parts
+from openvino_reranker.daemon.unix_socket import listen
 from openvino_reranker.protocol.errors import InvalidRequest
 from openvino_reranker.protocol.limits import DEFAULT_LIMITS, MAX_MESSAGE_BYTES
 from openvino_reranker.protocol.messages import MAGIC, Hello, Refusal, Welcome, decode_from_broker, encode
@@ -41,7 +41,7 @@ class Bench:
     def __init__(self, path: Path, **options: int | tuple[int, ...]) -> None:
         self.path = path
         self.router = Router(
-            (listen(path, 0o600), path),
+            (listen(path, 0o600, "taken"), path),
             farewell=lambda reason: Refusal(b"", InvalidRequest.code, reason),
             **({"max_unsent_bytes": 1 << 20} | options),  # type: ignore[arg-type]
         )

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from openvino_reranker.broker.listener import make_folder
+from openvino_reranker.broker.runtime_folder import make_folder
 from openvino_reranker.client import Reranker, Unavailable, rerank_or_keep_order
 from openvino_reranker.daemon.unix_socket import SocketTaken, listen
 from openvino_reranker.protocol.socket_paths import (

@@ -1,7 +1,4 @@
-"""The broker's two listening sockets: made by systemd and handed over, or made here.
-
-A live socket of another broker is not taken, and the file never has other permissions than it should.
-"""
+"""The folder that the sockets are made in, where nobody else may have a say."""
 
 import os
 import stat
