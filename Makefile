@@ -36,6 +36,7 @@ fuzz: $(FOR_TESTING)  ## feed the HTTP body parser what Atheris thinks of, for F
 	@mkdir -p .cache/fuzz
 	@echo '0{"query":"q","documents":["d",{"text":"t","id":1}],"top_k":1}' > .cache/fuzz/seed
 	PYTHONPATH=.links:.cache/atheris $(BIN)/python -P -m openvino_reranker.tests.clients.fuzz_bodies -max_total_time=$(FUZZ_S) .cache/fuzz
+
 soak: $(FOR_TESTING)  ## faults and attacks on a running service, MINUTES=10 of them, and a million simulated requests
 	$(BIN)/python -m openvino_reranker.tests.soak $(MINUTES)
 
