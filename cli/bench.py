@@ -19,7 +19,7 @@ from .target import add_target, target_of
 #: With ``--ceiling``: so many requests of each caller, then the engine alone, and so on.
 _ROUND = 4
 
-EXAMPLES = """examples:
+EPILOG = """examples:
   openvino-reranker bench                                     8 callers of 20 passages, over the socket
   openvino-reranker bench --url http://127.0.0.1:18818        the same over HTTP
   openvino-reranker bench --mix 1x5 --mix 1x1000:bulk         a person beside a bulk job

@@ -15,7 +15,7 @@ from .target import add_target, target_of
 #: Wrong lines that are shown.
 _SHOWN = 20
 
-EXAMPLES = """examples:
+EPILOG = """examples:
   openvino-reranker evaluate examples/python_docs/judged.jsonl      72 judged questions that come with the source
   openvino-reranker evaluate mine.jsonl --url http://127.0.0.1:18818
   openvino-reranker evaluate mine.jsonl --json > int8.json          to compare models and precisions

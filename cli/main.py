@@ -1,13 +1,13 @@
 """The program: one table of its commands, and what happens to whatever they raise."""
 
 import argparse
+import importlib
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from .. import __version__
-from . import bench, components, doctor, evaluate, mcp, pull, rerank, serve, smoke, status
-from .install import units
 from .settings import SettingError, add_settings
 
 _DESCRIPTION = """A local rerank service for RAG: one process owns the NPU (or the CPU), every program asks it.
@@ -21,77 +21,68 @@ then:         openvino-reranker rerank "a question" "a passage" "another passage
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """A command: its name, its line in the help, what runs it, its own arguments, and more help below them.
+    """A command: its name, its line in the help, and its module in this package.
 
-    ``run`` returns the exit status.
+    The module has ``add_arguments(parser)``, ``run(arguments)``, which returns the exit status, and may have an
+    ``EPILOG`` for its help. It is imported for its own command alone, so that every one starts fast.
     """
 
     name: str
     summary: str
-    run: Callable[[argparse.Namespace], int]
-    add_arguments: Callable[[argparse.ArgumentParser], None]
-    epilog: str | None = None
+    module: str
+
+    def load(self) -> Any:
+        """Return its module."""
+        return importlib.import_module(f".{self.module}", __package__)
 
 
 COMMANDS = (
-    Command(
-        "serve",
-        "run broker, worker and HTTP front in the foreground",
-        serve.run,
-        components.add_log_arguments,
-        serve.EPILOG,
-    ),
-    Command("broker", "run the broker alone", components.run_broker, components.add_log_arguments),
-    Command("worker", "run the worker alone", components.run_worker, components.add_log_arguments),
-    Command("http", "run the HTTP front alone", components.run_http, components.add_http_arguments),
-    Command("pull", "get a model and make it ready", pull.run, pull.add_arguments),
-    Command("rerank", "rank documents", rerank.run, rerank.add_arguments, rerank.EXAMPLES),
-    Command("smoke", "check that a running service ranks correctly", smoke.run, smoke.add_arguments),
-    Command("status", "show what the service is doing", status.run, status.add_arguments),
-    Command("bench", "measure a running service under load", bench.run, bench.add_arguments, bench.EXAMPLES),
-    Command(
-        "evaluate",
-        "measure the order that a running service gives a judged collection",
-        evaluate.run,
-        evaluate.add_arguments,
-        evaluate.EXAMPLES,
-    ),
-    Command(
-        "doctor", "collect everything a bug report needs; --npu tries the NPU out", doctor.run, doctor.add_arguments
-    ),
-    Command("mcp", "offer the service to an assistant as a tool, over stdio", mcp.run, mcp.add_arguments, mcp.EXAMPLES),
-    Command("install-units", "write systemd units for this environment", units.install, units.add_install_arguments),
-    Command(
-        "uninstall-units", "remove the systemd units that install-units wrote", units.uninstall, units.add_arguments
-    ),
+    Command("serve", "run broker, worker and HTTP front in the foreground", "serve"),
+    Command("broker", "run the broker alone", "broker"),
+    Command("worker", "run the worker alone", "worker"),
+    Command("http", "run the HTTP front alone", "http"),
+    Command("pull", "get a model and make it ready", "pull"),
+    Command("rerank", "rank documents", "rerank"),
+    Command("smoke", "check that a running service ranks correctly", "smoke"),
+    Command("status", "show what the service is doing", "status"),
+    Command("bench", "measure a running service under load", "bench"),
+    Command("evaluate", "measure the order that a running service gives a judged collection", "evaluate"),
+    Command("doctor", "collect everything a bug report needs; --npu tries the NPU out", "doctor"),
+    Command("mcp", "offer the service to an assistant as a tool, over stdio", "mcp"),
+    Command("install-units", "write systemd units for this environment", "install.install_units"),
+    Command("uninstall-units", "remove the systemd units that install-units wrote", "install.uninstall_units"),
 )
 
 
-def make_parser() -> argparse.ArgumentParser:
-    """Return the parser of all commands."""
+def make_parser(argv: Sequence[str]) -> argparse.ArgumentParser:
+    """Return a parser for these arguments: it knows all commands, and the arguments of the one that is meant."""
     parser = argparse.ArgumentParser(
         prog="openvino-reranker", description=_DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--version", action="version", version=f"openvino-reranker {__version__}")
-    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    parsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    meant = next((argument for argument in argv if not argument.startswith("-")), None)
     for command in COMMANDS:
-        its_parser = commands.add_parser(
+        its_parser = parsers.add_parser(
             command.name,
             help=command.summary,
             description=command.summary[0].upper() + command.summary[1:] + ".",
-            epilog=command.epilog,
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
-        command.add_arguments(its_parser)
-        add_settings(its_parser, command.name)
-        its_parser.set_defaults(run=command.run)
+        if command.name == meant:
+            module = command.load()
+            its_parser.epilog = getattr(module, "EPILOG", None)
+            module.add_arguments(its_parser)
+            add_settings(its_parser, command.name)
+            its_parser.set_defaults(run=module.run)
     return parser
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the program; return its exit status."""
-    arguments = make_parser().parse_args(argv)
+    argv = sys.argv[1:] if argv is None else argv
     try:
+        arguments = make_parser(argv).parse_args(argv)
         status: int = arguments.run(arguments)
     except SettingError as error:
         print(f"openvino-reranker: {error}", file=sys.stderr)
@@ -106,7 +97,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         extra = "mcp" if error.name == "mcp" else "all"
         print(
-            f"openvino-reranker: '{arguments.command}' needs the package {error.name}, which is not installed; "
+            f"openvino-reranker: '{argv[0]}' needs the package {error.name}, which is not installed; "
             f"install 'openvino-reranker[{extra}]'",
             file=sys.stderr,
         )

@@ -6,18 +6,18 @@ Standard output belongs to the protocol: whatever is logged goes to standard err
 import argparse
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated, Any
 
 from .. import __version__
 from ..client.endpoint import async_reranker_at, check_endpoint
 from ..protocol.errors import RerankError
 from .settings import SettingError, read_settings
+from .target import add_target
 
 #: Characters of a document that come back with its place, so that an assistant can tell which it was.
 _BEGINNING = 120
 
-EXAMPLES = """an assistant starts this itself; most of them take:
+EPILOG = """an assistant starts this itself; most of them take:
   {"mcpServers": {"openvino-reranker": {"command": "openvino-reranker", "args": ["mcp"]}}}
 
 The service must run (openvino-reranker serve, or its systemd units). Needs the package mcp:
@@ -50,9 +50,7 @@ class Ranked:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's own arguments."""
-    target = parser.add_mutually_exclusive_group()
-    target.add_argument("--url", help="the HTTP front; the broker's socket if not given")
-    target.add_argument("--socket", type=Path, metavar="PATH", help="the broker's requests.sock")
+    add_target(parser)
     parser.add_argument("--timeout", type=float, default=60.0, metavar="S", help="seconds a call may take (default 60)")
 
 

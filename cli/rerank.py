@@ -13,7 +13,7 @@ from ..client.sync import Reranker
 from ..protocol.errors import InvalidRequest, RerankError
 from .settings import read_settings
 
-EXAMPLES = """examples:
+EPILOG = """examples:
   openvino-reranker rerank "who wrote Emma?" "Jane Austen wrote Emma." "Emma is a name."
   openvino-reranker rerank "disk full" --file notes.txt --top-k 5      one document per line
   grep -h TODO *.md | openvino-reranker rerank "release blockers"      documents on standard input

@@ -29,9 +29,12 @@ from ..npu_worker.errors import PERMANENT
 from ..protocol.errors import RerankError
 from ..protocol.socket_paths import REQUESTS_SOCKET, find_listener
 from .addresses import url_of
-from .components import start
+from .component import add_log_arguments as add_arguments
+from .component import start
 from .settings import Settings, as_environment
 from .supervision import Limits, Supervision
+
+__all__ = ["EPILOG", "add_arguments", "run"]
 
 EPILOG = """Prints 'ready: http://...' once a request would be answered: after seconds on a CPU. On an NPU the first
 start compiles the model for each row length, which takes minutes; later starts find that in the cache. Progress is

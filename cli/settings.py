@@ -13,7 +13,7 @@ from ..npu_worker.npu.bucket_plan import DEFAULT_BUCKETS
 from ..npu_worker.npu.plugin_options import read_options
 from ..npu_worker.npu.settings import COMPILE_LIMIT_S
 from ..protocol.limits import DEFAULT_LIMITS
-from ..protocol.socket_paths import find_requests_socket, runtime_dir
+from ..protocol.socket_paths import REQUESTS_SOCKET, find_requests_socket, path_problem, runtime_dir
 
 
 class SettingError(Exception):
@@ -243,7 +243,11 @@ def read_settings(arguments: argparse.Namespace, environ: Mapping[str, str] | No
         values["cache"] = cache_root(environ)
     named = values["runtime_dir"] is not None
     values["runtime_dir"] = values["runtime_dir"] or runtime_dir(environ)
-    values["requests_socket"] = values["runtime_dir"] / "requests.sock" if named else find_requests_socket(environ)
+    if hasattr(arguments, "setting_runtime_dir"):  # a command that has to do with sockets
+        problem = path_problem(values["runtime_dir"] / REQUESTS_SOCKET)
+        if problem is not None:
+            raise SettingError(problem)
+    values["requests_socket"] = values["runtime_dir"] / REQUESTS_SOCKET if named else find_requests_socket(environ)
     return Settings(**values)
 
 

@@ -1,21 +1,19 @@
-"""A loop's regular words to the service manager: its status when that changed, its watchdog in time."""
+"""A loop's periodic reports to the service manager: its status when that changed, and its watchdog ping in time."""
 
 import time
 from collections.abc import Callable
 
 from .notify import Notifier
 
-#: A status line is not told more often than this, s.
+#: A status line is not sent more often than this, s.
 STATUS_EVERY_S = 1.0
-#: A loop that is due a word to the watchdog and not alive looks again after so long, s.
-LOOK_AGAIN_S = 1.0
 
 
 class Heartbeat:
-    """Speaks for one loop, which calls ``beat`` on every turn and wakes at ``next_wakeup``.
+    """Reports for one loop, which calls ``beat`` on every turn and wakes at ``next_wakeup``.
 
-    An idle loop stays asleep: after its last event it is woken once, to tell how that left things, and then
-    only by the watchdog.
+    An idle loop stays asleep: after its last event it is woken once, to send the status that this left, and then
+    only for the watchdog.
     """
 
     def __init__(self, notifier: Notifier | None = None) -> None:
@@ -23,34 +21,33 @@ class Heartbeat:
         limit = self._notifier.watchdog_s
         self._interval_s = None if limit is None else limit / 2
         self._watchdog_at = self._status_at = 0.0
-        self._told = ""
+        self._sent = ""
         self._stale = False
 
     def ready(self, status: str) -> None:
         """Say that the service is up."""
-        self._told = status
+        self._sent = status
         self._status_at = time.monotonic() + STATUS_EVERY_S
         self._notifier.ready(status)
 
     def stopping(self, status: str) -> None:
         """Say that the service has begun to stop."""
-        self._told = status
+        self._sent = status
         self._notifier.stopping(status)
 
-    def beat(self, now: float, status: Callable[[], str], *, alive: bool = True) -> None:
-        """Tell what is due at ``now``; the watchdog hears nothing unless ``alive``."""
+    def beat(self, now: float, status: Callable[[], str]) -> None:
+        """Send what is due at ``now``."""
         if not self._notifier.connected:
             return
         if self._interval_s is not None and now >= self._watchdog_at:
-            self._watchdog_at = now + (self._interval_s if alive else min(self._interval_s, LOOK_AGAIN_S))
-            if alive:
-                self._notifier.watchdog()
+            self._watchdog_at = now + self._interval_s
+            self._notifier.watchdog()
         if now < self._status_at:
             self._stale = True
             return
         self._stale = False
-        if (text := status()) != self._told:
-            self._told = text
+        if (text := status()) != self._sent:
+            self._sent = text
             self._status_at = now + STATUS_EVERY_S
             self._notifier.status(text)
 

@@ -1,4 +1,4 @@
-"""Words to the service manager: sd_notify(3) and its watchdog, in plain Python. Silent where there is none."""
+"""sd_notify(3) client: readiness, status and watchdog pings for a service manager, if there is one."""
 
 import contextlib
 import os
@@ -6,15 +6,15 @@ import socket
 import threading
 from collections.abc import Iterator, MutableMapping
 
-#: How long a word may wait for a service manager that does not read, s.
-_PATIENCE_S = 1.0
+#: How long a message may wait for a service manager that does not read, s.
+_SEND_TIMEOUT_S = 1.0
 #: While something slow goes on: how often more time is asked for, and how much, s.
 EXTEND_EVERY_S = 10.0
 EXTEND_BY_S = 120.0
 
 
 class Notifier:
-    """One process's line to its service manager.
+    """Sends one process's state to its service manager.
 
     Args:
         address: ``NOTIFY_SOCKET``: a path, or ``@`` and an abstract name; empty for no service manager.
@@ -27,7 +27,7 @@ class Notifier:
 
     @classmethod
     def from_environment(cls, environ: MutableMapping[str, str] | None = None) -> "Notifier":
-        """Take the service manager's variables out of the environment: no child shall speak in our name."""
+        """Take the service manager's variables out of the environment: no child may report in our name."""
         environ = os.environ if environ is None else environ
         address = environ.pop("NOTIFY_SOCKET", "")
         microseconds = environ.pop("WATCHDOG_USEC", "")
@@ -37,7 +37,7 @@ class Notifier:
 
     @property
     def connected(self) -> bool:
-        """Whether anybody listens."""
+        """Whether there is a service manager."""
         return bool(self._address)
 
     def ready(self, status: str) -> None:
@@ -61,8 +61,8 @@ class Notifier:
         self._send(f"EXTEND_TIMEOUT_USEC={round(seconds * 1e6)}")
 
     @contextlib.contextmanager
-    def starting_slowly(self, status: str, limit_s: float) -> Iterator[None]:
-        """Ask for more time as long as the body runs, but not after ``limit_s``: what hangs shall be ended."""
+    def starting_slowly(self, status: str, limit_s: float, every_s: float = EXTEND_EVERY_S) -> Iterator[None]:
+        """Ask for more time every ``every_s`` while the body runs, up to ``limit_s``: what hangs shall be ended."""
         if not self.connected:
             yield
             return
@@ -72,9 +72,9 @@ class Notifier:
             left = limit_s
             while left > 0:
                 self.extend(min(EXTEND_BY_S, left))
-                if done.wait(EXTEND_EVERY_S):
+                if done.wait(every_s):
                     return
-                left -= EXTEND_EVERY_S
+                left -= every_s
 
         self.status(status)
         asking = threading.Thread(target=ask, name="openvino-reranker-extend", daemon=True)
@@ -89,9 +89,9 @@ class Notifier:
         if not self._address:
             return
         # A service manager that is being replaced must not stop the service.
-        with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as speaking:
-            speaking.settimeout(_PATIENCE_S)
-            speaking.sendto("\n".join(assignments).encode(), self._address)
+        with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
+            sender.settimeout(_SEND_TIMEOUT_S)
+            sender.sendto("\n".join(assignments).encode(), self._address)
 
 
 def _one_line(text: str) -> str:

@@ -1,8 +1,10 @@
 """What all tests share: the packaged model, made ready once, and one service that serves it."""
 
+import io
 import logging
 import os
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +16,7 @@ from openvino_reranker.npu_worker.model.store import ReadyModel
 from openvino_reranker.tests.npu_worker.model import tiny_bert
 from openvino_reranker.tests.npu_worker.npu.sysfs_tree import SysfsTree
 from openvino_reranker.tests.processes import ROOT, Run, RuntimeFolder, Service
+from openvino_reranker.tests.systemd.manager import NotifySocket
 
 # No deadline for an example: how long one takes says more about the machine than about the code.
 hypothesis.settings.register_profile("no deadline", deadline=None)
@@ -48,11 +51,12 @@ def run(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> R
 
     root = logging.getLogger()
 
-    def command(*arguments: str, **environment: str) -> "subprocess.CompletedProcess[str]":
+    def command(*arguments: str, stdin: str = "", **environment: str) -> "subprocess.CompletedProcess[str]":
         with monkeypatch.context() as patch:
             # A component sends its log to what standard error is now.
             patch.setattr(root, "handlers", root.handlers[:])
             patch.setattr(root, "level", root.level)
+            patch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin.encode()), encoding="utf-8"))
             for name in [name for name in os.environ if name.startswith(("OPENVINO_RERANKER_", "HF_"))]:
                 patch.delenv(name)
             # bench sets it for the processes it starts; it is not to outlast the command.
@@ -84,6 +88,13 @@ def runtime() -> Iterator[Path]:
     """A runtime folder of the test's own."""
     with RuntimeFolder() as path:
         yield path
+
+
+@pytest.fixture
+def notify_socket(runtime: Path) -> Iterator[NotifySocket]:
+    """The service manager's end of sd_notify(3)."""
+    with NotifySocket(str(runtime / "notify")) as opened:
+        yield opened
 
 
 @pytest.fixture

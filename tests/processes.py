@@ -22,7 +22,7 @@ from openvino_reranker.protocol.messages import Status
 
 ROOT = Path(__file__).parents[1]
 INJECTION = Path(__file__).with_name("injection")
-#: The fixture ``run``: a command run to its end in this process, ``run(*arguments, **environment)``.
+#: The fixture ``run``: a command run to its end in this process, ``run(*arguments, stdin="", **environment)``.
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
 

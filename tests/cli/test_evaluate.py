@@ -1,13 +1,11 @@
 """``evaluate``: the numbers it prints, and what it says of files and services that will not do."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
-from openvino_reranker.tests.processes import ROOT, Service, clean_environment, run_program
+from openvino_reranker.tests.processes import ROOT, Run, Service
 
 SAMPLE = ROOT / "examples" / "python_docs" / "judged.jsonl"
 
@@ -45,21 +43,9 @@ def data(tmp_path: Path) -> Path:
     return path
 
 
-def evaluate(service: Service, *arguments: str, standard_input: str = "") -> "subprocess.CompletedProcess[str]":
-    return subprocess.run(
-        [sys.executable, "-m", "openvino_reranker", "evaluate", *arguments],
-        env=clean_environment(**service.settings),
-        input=standard_input,
-        capture_output=True,
-        text=True,
-        timeout=150,
-        check=False,
-    )
-
-
-def test_the_numbers_are_those_of_the_order(service: Service, data: Path) -> None:
+def test_the_numbers_are_those_of_the_order(service: Service, run: Run, data: Path) -> None:
     before = service.status().counters["pairs"]
-    done = evaluate(service, str(data), "--json")
+    done = run("evaluate", str(data), "--json", **service.settings)
     assert done.returncode == 0, done.stderr
     report: dict[str, Any] = json.loads(done.stdout)
     assert service.status().counters["pairs"] - before == report["pairs"] == 7
@@ -71,13 +57,13 @@ def test_the_numbers_are_those_of_the_order(service: Service, data: Path) -> Non
     assert report["model"] == service.status().worker.model
     assert report["pairs_per_s"] == pytest.approx(7 / report["seconds"], rel=0.1)
     assert report["target"] == str(service.socket)
-    again = json.loads(evaluate(service, str(data), "--json").stdout)
+    again = json.loads(run("evaluate", str(data), "--json", **service.settings).stdout)
     assert (report["cached"], again["cached"]) == (0, 7)  # so that nobody takes its rate for the device's
     assert done.stderr == ""  # no progress bar where nobody looks
 
 
-def test_over_http_it_prints_a_table(service: Service, data: Path) -> None:
-    done = evaluate(service, "-", "--url", service.url, standard_input=data.read_text())
+def test_over_http_it_prints_a_table(service: Service, run: Run, data: Path) -> None:
+    done = run("evaluate", "-", "--url", service.url, stdin=data.read_text(), **service.settings)
     assert done.returncode == 0, done.stderr
     rows = [row.split() for row in done.stdout.splitlines()]
     assert ["nDCG@10", "MRR@10", "recall@10"] in rows
@@ -88,19 +74,19 @@ def test_over_http_it_prints_a_table(service: Service, data: Path) -> None:
     assert "left out of the means: 1 queries without a relevant document" in done.stdout
 
 
-def test_the_sample_gains_from_the_second_stage(service: Service, tmp_path: Path) -> None:
+def test_the_sample_gains_from_the_second_stage(service: Service, run: Run, tmp_path: Path) -> None:
     some = tmp_path / "some.jsonl"
     some.write_text("".join(SAMPLE.read_text("utf-8").splitlines(keepends=True)[::12]), "utf-8")
-    done = evaluate(service, str(some), "--json")
+    done = run("evaluate", str(some), "--json", **service.settings)
     assert done.returncode == 0, done.stderr
     report = json.loads(done.stdout)
     assert report["pairs"] == 6 * 20
     assert report["second_stage"]["ndcg@10"] > report["first_stage"]["ndcg@10"]
 
 
-def test_a_query_that_fails_is_named(service: Service, data: Path) -> None:
+def test_a_query_that_fails_is_named(service: Service, run: Run, data: Path) -> None:
     data.write_text(data.read_text() + line("long", "word " * 600, {"a": 1}, a="text"))
-    done = evaluate(service, str(data))
+    done = run("evaluate", str(data), **service.settings)
     assert done.returncode == 1
     assert done.stderr.startswith("openvino-reranker: query long: ")
     assert done.stdout == ""
@@ -116,22 +102,22 @@ def test_a_query_that_fails_is_named(service: Service, data: Path) -> None:
         ("?\n" * 23, "line 20: JSON is malformed: invalid character (byte 0)\n  and 3 more\n"),
     ],
 )
-def test_a_file_that_will_not_do_is_refused_with_its_lines(tmp_path: Path, text: str, says: str) -> None:
+def test_a_file_that_will_not_do_is_refused_with_its_lines(run: Run, tmp_path: Path, text: str, says: str) -> None:
     path = tmp_path / "judged.jsonl"
     path.write_text(text)
-    done = run_program("evaluate", str(path), "--url", "http://127.0.0.1:1")
+    done = run("evaluate", str(path), "--url", "http://127.0.0.1:1")
     assert done.returncode == 1
     assert done.stderr.startswith(f"openvino-reranker: {path} cannot be evaluated:\n  ")
     assert says in done.stderr
 
 
-def test_a_missing_file_and_a_missing_service_are_named(tmp_path: Path, data: Path) -> None:
-    missing = run_program("evaluate", str(tmp_path / "none.jsonl"))
+def test_a_missing_file_and_a_missing_service_are_named(run: Run, tmp_path: Path, data: Path) -> None:
+    missing = run("evaluate", str(tmp_path / "none.jsonl"))
     assert (missing.returncode, missing.stdout) == (1, "")
     assert "No such file or directory" in missing.stderr
-    alone = run_program("evaluate", str(data), "--socket", str(tmp_path / "requests.sock"))
+    alone = run("evaluate", str(data), "--socket", str(tmp_path / "requests.sock"))
     assert alone.returncode == 1
     assert alone.stderr.startswith("openvino-reranker: query people: no rerank service: ")
-    wrong = run_program("evaluate", str(data), "--url", "127.0.0.1:18818")
+    wrong = run("evaluate", str(data), "--url", "127.0.0.1:18818")
     assert wrong.returncode == 1
     assert "is not an http URL" in wrong.stderr

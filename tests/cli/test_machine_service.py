@@ -7,11 +7,9 @@ from pathlib import Path
 
 import pytest
 from openvino_reranker.cli.main import main
-from openvino_reranker.npu_worker.model.pull import pull
 from openvino_reranker.npu_worker.model.store import ReadyModel
 from openvino_reranker.protocol import socket_paths
-from openvino_reranker.tests.npu_worker.model import tiny_bert
-from openvino_reranker.tests.processes import RuntimeFolder, Service, run_program
+from openvino_reranker.tests.processes import Run, RuntimeFolder, Service
 
 
 @pytest.fixture
@@ -32,18 +30,17 @@ def test_bench_finds_it(machine: Path, capsys: pytest.CaptureFixture[str]) -> No
     assert str(machine / "requests.sock") in capsys.readouterr().err
 
 
-def test_doctor_finds_it(machine: Path, packaged: ReadyModel, capsys: pytest.CaptureFixture[str]) -> None:
-    main(["doctor", "--json", "--model-dir", str(packaged.folder)])
+def test_doctor_finds_it(machine: Path, tiny: ReadyModel, capsys: pytest.CaptureFixture[str]) -> None:
+    main(["doctor", "--json", "--model-dir", str(tiny.folder)])
     found = [each["found"] for each in json.loads(capsys.readouterr().out)["findings"] if each["about"] == "socket"]
     assert f"{machine / 'requests.sock'}: nobody listens" in found
 
 
-def test_a_ceiling_of_another_model_is_refused(service: Service, tmp_path: Path) -> None:
-    other = pull(tmp_path / "cache", str(tiny_bert.write_folder(tmp_path / "tiny-reranker")), "fp16", print)
-    settings = service.settings | {"OPENVINO_RERANKER_MODEL_DIR": str(other.folder)}
-    done = run_program("bench", "--ceiling", "--mix", "1x1", "--requests", "1", **settings)
+def test_a_ceiling_of_another_model_is_refused(service: Service, run: Run, tiny: ReadyModel, tmp_path: Path) -> None:
+    settings = service.settings | {"OPENVINO_RERANKER_MODEL_DIR": str(tiny.folder)}
+    done = run("bench", "--ceiling", "--mix", "1x1", "--requests", "1", **settings)
     assert done.returncode == 1
     assert "would measure tiny-reranker, and the service has packaged:ms-marco-MiniLM-L-12-v2" in done.stderr
-    none = run_program("bench", "--ceiling", **service.settings | {"OPENVINO_RERANKER_MODEL_DIR": str(tmp_path)})
+    none = run("bench", "--ceiling", **service.settings | {"OPENVINO_RERANKER_MODEL_DIR": str(tmp_path)})
     assert (none.returncode, none.stderr.count("\n")) == (1, 1)
     assert "no model is ready" in none.stderr

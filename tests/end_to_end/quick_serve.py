@@ -8,5 +8,5 @@ from openvino_reranker.cli.main import make_parser
 from openvino_reranker.cli.supervision import Limits
 
 if __name__ == "__main__":
-    limits = Limits(**json.loads(sys.argv[1]))
-    sys.exit(serve.run(make_parser().parse_args(["serve", *sys.argv[2:]]), limits))
+    argv = ["serve", *sys.argv[2:]]
+    sys.exit(serve.run(make_parser(argv).parse_args(argv), Limits(**json.loads(sys.argv[1]))))

@@ -17,7 +17,7 @@ from openvino_reranker.client import DeadlineExceeded, Reranker, Unavailable
 from openvino_reranker.npu_worker.engine import Engine
 from openvino_reranker.npu_worker.model.store import ReadyModel
 from openvino_reranker.tests.processes import ROOT, QuickService, Run, Service, clean_environment, is_alive, run_program
-from openvino_reranker.tests.systemd.manager import unix_listener
+from openvino_reranker.tests.systemd.manager import NotifySocket, unix_listener
 
 BERLIN = "How many people live in Berlin?"
 PASSAGES = [
@@ -151,19 +151,32 @@ def test_status_in_words_and_in_json(service: Service, run: Run) -> None:
     assert found["queue"]["pairs"] == 0
 
 
-def test_ctrl_c_stops_everything_and_every_component_has_logged(runtime: Path, tiny: ReadyModel) -> None:
-    # Given the socket of a broker that was killed
+def test_it_says_where_it_is_ready_and_ctrl_c_stops_all_of_it(
+    runtime: Path, tiny: ReadyModel, notify_socket: NotifySocket
+) -> None:
+    # Given the socket of a broker that was killed, and a service manager
     with socket.socket(socket.AF_UNIX) as dead:
         dead.bind(str(runtime / "requests.sock"))
-    with Service(runtime, tiny.folder, "--verbose") as service:
-        answer = service.post({"query": BERLIN, "documents": PASSAGES})
+    body = {"query": BERLIN, "documents": PASSAGES}
+    with Service(runtime, tiny.folder, "--verbose", "--host", "0.0.0.0", **notify_socket.environment()) as service:
+        # Then the address that is printed is answered on
+        assert service.url.startswith("http://127.0.0.1:")
+        service.wait_for_line(f"to try it in a browser: {service.url}/")
+        answer = service.post(body)
+        assert answer.status_code == 200
+        # No name for every address: any web page could have its own point here.
+        assert service.post(body, headers={"Host": "0.0.0.0"}).status_code == 403
+        assert service.post(body, headers={"Host": "192.168.1.5"}).status_code == 403
+        # The service manager hears of all three at once
+        assert service.url in notify_socket.wait_for("STATUS=")
         pids = httpx.get(service.url + "/readyz").json()["pids"].values()
         assert service.stop(signal.SIGINT) == 0
+    assert [notify_socket.said.count(each) for each in ("READY=1", "STOPPING=1")] == [1, 1]
     assert not any(is_alive(pid) for pid in pids)
-    assert sorted(os.listdir(runtime)) == ["serve.lock", "worker-cpu.lock"]  # noqa: PTH208
+    assert sorted(path.name for path in runtime.iterdir()) == ["notify", "serve.lock", "worker-cpu.lock"]
+    # And each of them has logged what it did
     assert {line.split()[1] for line in service.lines if " DEBUG " in line} == {"broker", "worker", "http"}
     assert any("batch 1: 2 pairs of " + answer.headers["x-request-id"] in line for line in service.lines)
-    assert f"to try it in a browser: {service.url}/" in service.lines
 
 
 def test_requests_under_way_are_answered_before_the_service_stops(runtime: Path, packaged: ReadyModel) -> None:
@@ -193,16 +206,6 @@ def test_a_second_signal_stops_everything_at_once(runtime: Path, tiny: ReadyMode
         assert not any(is_alive(pid) for pid in pids)
         assert not list(runtime.glob("*.sock"))
         assert "Traceback" not in service.output
-
-
-def test_an_address_that_is_printed_is_answered_on(runtime: Path, tiny: ReadyModel) -> None:
-    body = {"query": "q", "documents": ["d"]}
-    with Service(runtime, tiny.folder, "--host", "0.0.0.0") as service:
-        assert service.url.startswith("http://127.0.0.1:")
-        assert service.post(body).status_code == 200
-        # No name for every address: any web page could have its own point here.
-        assert service.post(body, headers={"Host": "0.0.0.0"}).status_code == 403
-        assert service.post(body, headers={"Host": "192.168.1.5"}).status_code == 403
 
 
 def test_a_proxy_is_not_asked_for_the_loopback(service: Service, run: Run) -> None:
@@ -258,18 +261,8 @@ def test_a_second_worker_says_who_owns_the_device(service: Service, run: Run) ->
     assert f"pid {service.status().worker.pid}" in done.stderr
 
 
-def test_killing_serve_takes_its_children_with_it(runtime: Path, tiny: ReadyModel) -> None:
-    with Service(runtime, tiny.folder) as service:
-        pids = httpx.get(service.url + "/readyz").json()["pids"].values()
-        service.process.kill()
-        deadline = time.monotonic() + 20
-        while any(is_alive(pid) for pid in pids):
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
-
-
-def test_without_a_ready_model_serve_says_how_to_get_one(runtime: Path, tmp_path: Path) -> None:
-    done = run_program(
+def test_without_a_ready_model_serve_says_how_to_get_one(runtime: Path, tmp_path: Path, run: Run) -> None:
+    done = run(
         "serve",
         "--port=0",
         OPENVINO_RERANKER_RUNTIME_DIR=str(runtime),
@@ -280,7 +273,7 @@ def test_without_a_ready_model_serve_says_how_to_get_one(runtime: Path, tmp_path
     assert "openvino-reranker pull" in done.stderr
 
 
-def test_a_component_is_started_again_at_once_and_a_stopped_one_is_replaced(runtime: Path, tiny: ReadyModel) -> None:
+def test_components_are_started_again_at_once_and_die_with_serve(runtime: Path, tiny: ReadyModel) -> None:
     with QuickService(runtime, tiny.folder) as service:
         body = {"query": "q", "documents": ["d"]}
         for name in ("broker", "worker", "http"):
@@ -295,7 +288,14 @@ def test_a_component_is_started_again_at_once_and_a_stopped_one_is_replaced(runt
         service.wait_for_line(f"the worker (pid {pid}) has not reported for too long; killing it")
         assert pids_when_ready(service, gone=pid)["worker"] != pid
         assert service.post(body).status_code == 200
-    assert " s\n" not in "".join(f"{line}\n" for line in service.lines if "starting it again" in line)  # no pause
+        assert not [line for line in service.lines if "starting it again in" in line]  # no pause
+        # And all of them end with it, however it ends
+        pids = pids_when_ready(service).values()
+        service.process.kill()
+        deadline = time.monotonic() + 20
+        while any(is_alive(pid) for pid in pids):
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
 
 
 def pids_when_ready(service: Service, gone: int | None = None) -> dict[str, int]:

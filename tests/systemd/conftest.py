@@ -38,12 +38,6 @@ def any_notify_socket(request: pytest.FixtureRequest, runtime: Path) -> Iterator
 
 
 @pytest.fixture
-def notify_socket(runtime: Path) -> Iterator[NotifySocket]:
-    with NotifySocket(str(runtime / "notify")) as opened:
-        yield opened
-
-
-@pytest.fixture
 def start_worker(runtime: Path) -> Iterator[Callable[..., TinyWorker]]:
     """Start a tiny worker on the runtime folder's socket; ended with the test."""
     started: list[TinyWorker] = []

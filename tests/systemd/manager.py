@@ -123,14 +123,14 @@ class NotifySocket:
         with self._changed:
             return [when for when, text in self._said if text.startswith(start)]
 
-    def wait_for(self, part: str, timeout: float = 20.0) -> str:
-        """Return the first assignment that holds ``part``."""
+    def wait_for(self, part: str, timeout: float = 20.0, *, count: int = 1) -> str:
+        """Return the first assignment that holds ``part``, or the one after so many."""
         deadline = time.monotonic() + timeout
         with self._changed:
             while True:
-                for _, text in self._said:
-                    if part in text:
-                        return text
+                found = [text for _, text in self._said if part in text]
+                if len(found) >= count:
+                    return found[count - 1]
                 left = deadline - time.monotonic()
                 assert left > 0, f"nobody said {part!r}: {[text for _, text in self._said]}"
                 self._changed.wait(left)

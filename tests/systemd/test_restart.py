@@ -54,7 +54,7 @@ def test_restarts_under_load_lose_no_request(
         for each in callers:
             each.start()
         # When the broker is ended again and again while all of them wait
-        for _ in range(3):
+        for _ in range(2):
             wait_for_more(outcomes, 1)
             broker.end(ending)
             wait_for_more(outcomes, 5 * CALLERS)
@@ -63,9 +63,9 @@ def test_restarts_under_load_lose_no_request(
             each.join()
     # Then every request was answered, with its own scores
     assert set(outcomes) == {"answered"}
-    assert len(outcomes) >= 3 * 5 * CALLERS
+    assert len(outcomes) >= 2 * 5 * CALLERS
     assert worker.batches > 0
-    assert broker.statuses[:3] == [0 if ending == signal.SIGTERM else -ending] * 3
+    assert broker.statuses[:2] == [0 if ending == signal.SIGTERM else -ending] * 2
 
 
 def test_what_the_broker_had_taken_is_answered_before_it_stops(
@@ -73,7 +73,7 @@ def test_what_the_broker_had_taken_is_answered_before_it_stops(
 ) -> None:
     sockets = {name: unix_listener(runtime / f"{name}.sock") for name in ("requests", "workers")}
     with KeptService(sockets, "-m", "openvino_reranker", "broker", "--runtime-dir", str(runtime)) as broker:
-        worker = start_worker(1.0)
+        worker = start_worker(0.3)
         with Reranker(runtime / "requests.sock") as reranker:
             while not reranker.status().ready:
                 time.sleep(0.02)

@@ -13,7 +13,8 @@ import httpx
 import pytest
 from openvino_reranker.client import Reranker
 from openvino_reranker.npu_worker.model.store import ReadyModel
-from openvino_reranker.tests.processes import clean_environment, run_program
+from openvino_reranker.tests.processes import clean_environment
+from openvino_reranker.tests.systemd.installing import install_units
 from openvino_reranker.tests.systemd.manager import NotifySocket, start_with_sockets, unix_listener
 from openvino_reranker.tests.systemd.sandbox import allowed, read_values
 
@@ -25,7 +26,7 @@ Start = Callable[..., "subprocess.Popen[bytes]"]
 @pytest.fixture(scope="module")
 def units(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("root")
-    assert run_program("install-units", "--system", "--root", str(root), "--device", "CPU").returncode == 0
+    install_units(root, "--system", "--root", str(root), "--device", "CPU")
     return root / "etc/systemd/system"
 
 
@@ -59,14 +60,14 @@ def start(analyze: str, units: Path, runtime: Path) -> Iterator[Start]:
 
 
 def test_a_request_is_served_by_three_sandboxed_processes(
-    start: Start, runtime: Path, packaged: ReadyModel, notify_socket: NotifySocket
+    start: Start, runtime: Path, tiny: ReadyModel, notify_socket: NotifySocket
 ) -> None:
     with (
         unix_listener(runtime / "requests.sock") as requests,
         unix_listener(runtime / "workers.sock") as workers,
         socket.create_server(("127.0.0.1", 0)) as http,
     ):
-        model = {"OPENVINO_RERANKER_MODEL_DIR": str(packaged.folder), "OPENVINO_RERANKER_DEVICE": "CPU"}
+        model = {"OPENVINO_RERANKER_MODEL_DIR": str(tiny.folder), "OPENVINO_RERANKER_DEVICE": "CPU"}
         running = [
             start("broker", {"requests": requests, "workers": workers}, **notify_socket.environment(20)),
             start("worker", {}, **model, **notify_socket.environment(20)),
@@ -88,8 +89,7 @@ def test_a_request_is_served_by_three_sandboxed_processes(
 
 
 def test_user_units_have_the_same_filters(analyze: str, units: Path, tmp_path: Path) -> None:
-    home = {"HOME": str(tmp_path), "XDG_CONFIG_HOME": ""}
-    assert run_program("install-units", **home).returncode == 0
+    install_units(tmp_path)
     for name in ("broker", "worker", "http"):
         file = f"openvino-reranker-{name}.service"
         system, user = units / file, tmp_path / ".config/systemd/user" / file

@@ -13,7 +13,8 @@ import pytest
 from openvino_reranker.broker.router import MAX_CONNECTIONS
 from openvino_reranker.npu_worker.errors import PERMANENT
 from openvino_reranker.protocol.timeouts import DEFAULT_TIMEOUTS
-from openvino_reranker.tests.processes import ROOT, RuntimeFolder, run_program
+from openvino_reranker.tests.processes import ROOT, RuntimeFolder
+from openvino_reranker.tests.systemd.installing import install_units
 
 KINDS = ("user", "system")
 SERVICES = ("broker", "worker", "http")
@@ -23,12 +24,10 @@ SERVICES = ("broker", "worker", "http")
 def installed() -> Iterator[dict[str, Path]]:
     """The folders of both kinds of units, installed for each device."""
     with RuntimeFolder() as folder:
-        home = {"HOME": str(folder), "XDG_CONFIG_HOME": ""}
-        assert run_program("install-units", **home).returncode == 0
-        assert run_program("install-units", "--system", "--root", str(folder / "root")).returncode == 0
+        install_units(folder)
+        install_units(folder, "--system", "--root", str(folder / "root"))
         for device in ("CPU", "GPU"):
-            root = str(folder / device)
-            assert run_program("install-units", "--system", "--root", root, "--device", device).returncode == 0
+            install_units(folder, "--system", "--root", str(folder / device), "--device", device)
         system = Path("etc/systemd/system")
         yield {
             "user": folder / ".config/systemd/user",

@@ -1,4 +1,4 @@
-"""``install-units`` and ``uninstall-units``: the systemd units for this environment. Starts and enables nothing.
+"""``install-units``: the systemd units for this environment. Starts and enables nothing.
 
 Units are ours and overwritten: changes belong in drop-ins. The environment file is its owner's: it is written once,
 and from then on only read.
@@ -17,36 +17,27 @@ from ...protocol.socket_paths import SYSTEM_RUNTIME_DIR
 from ..addresses import url_of
 from ..settings import SettingError, Settings, read_settings
 from .environment_file import IN_FILE, assignment, from_anywhere, values_in, variables_in, whole_file
+from .places import Places, add_place_arguments
 from .unit_files import Kind, TemplateValues, is_ours, python_folders, render_units, unreachable
 
 _SYSTEM_CACHE = Path("/var/cache/openvino-reranker")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the arguments of ``uninstall-units``."""
-    where = parser.add_mutually_exclusive_group()
-    where.add_argument("--user", dest="kind", action="store_const", const="user", help="units of this user (default)")
-    where.add_argument("--system", dest="kind", action="store_const", const="system", help="units of the machine")
-    parser.set_defaults(kind="user")
-    parser.add_argument("--root", type=Path, default=Path("/"), metavar="DIR", help="with --system: below DIR")
-    parser.add_argument("--dry-run", action="store_true", help="say what would be done, do nothing")
-
-
-def add_install_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the arguments of ``install-units``."""
-    add_arguments(parser)
+    """Declare the command's own arguments."""
+    add_place_arguments(parser)
     group = parser.add_argument_group("settings", "written to the environment file, if there is none yet")
     for setting in IN_FILE:
         group.add_argument(setting.flag, dest=f"setting_{setting.name}", metavar="VALUE", help=setting.help)
 
 
-def install(arguments: argparse.Namespace) -> int:
+def run(arguments: argparse.Namespace) -> int:
     """Write the units, and the environment file if there is none; say what to run next.
 
     Raises:
         SettingError: A setting is wrong, or contradicts the environment file; nothing was written.
     """
-    places = _Places(arguments.kind, arguments.root)
+    places = Places(arguments.kind, arguments.root)
     if arguments.setting_model:
         arguments.setting_model = from_anywhere(arguments.setting_model)
     given = _variables_given(places)
@@ -84,55 +75,6 @@ def install(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def uninstall(arguments: argparse.Namespace) -> int:
-    """Remove the units that ``install-units`` wrote; the environment file stays, as do drop-ins."""
-    places = _Places(arguments.kind, arguments.root)
-    enabled = [link for link in places.units.glob("*.wants/openvino-reranker*") if link.is_symlink()]
-    if enabled:
-        print(
-            f"openvino-reranker: the units are still enabled ({enabled[0]}); first run:\n"
-            f"  {places.systemctl} disable --now openvino-reranker.target openvino-reranker-worker.service",
-            file=sys.stderr,
-        )
-        return 1
-    folders = dict.fromkeys((places.units, places.sysusers))
-    ours = [path for folder in folders for path in sorted(folder.glob("openvino-reranker*")) if is_ours(path)]
-    try:
-        for path in ours:
-            if not arguments.dry_run:
-                path.unlink()
-            print(f"{'to remove' if arguments.dry_run else 'removed':<10} {path}")
-    except OSError as error:
-        print(f"openvino-reranker: cannot remove {error.filename}: {error.strerror}", file=sys.stderr)
-        return 1
-    if places.environment.exists():
-        print(f"{'kept':<10} {places.environment} (yours; remove it yourself)")
-    print(f"\nnext:\n  {places.systemctl} daemon-reload" if ours else "no units of ours are installed there")
-    return 0
-
-
-class _Places:
-    """Where the files of a kind of installation lie."""
-
-    def __init__(self, kind: Kind, root: Path) -> None:
-        self.kind = kind
-        if kind == "user":
-            configuration = Path(os.environ.get("XDG_CONFIG_HOME") or Path("~/.config").expanduser()).absolute()
-            self.units = configuration / "systemd" / "user"
-            self.environment = self.environment_as_seen = configuration / "openvino-reranker" / "environment"
-            self.sysusers = self.units
-            self.systemctl, self.option = "systemctl --user", ""
-        else:
-            self.units = root / "etc" / "systemd" / "system"
-            self.environment_as_seen = Path("/etc/openvino-reranker/environment")
-            self.environment = root / "etc" / "openvino-reranker" / "environment"
-            self.sysusers = root / "etc" / "sysusers.d"
-            self.systemctl, self.option = "systemctl", " --system"
-
-    def folder_of(self, template: str) -> Path:
-        return self.sysusers if template.endswith(".sysusers") else self.units
-
-
 def _installed_name(template: str) -> str:
     return template.replace(".sysusers", ".conf")
 
@@ -156,7 +98,7 @@ def _write(path: Path, text: str, *, dry_run: bool) -> None:
     print(f"{done:<10} {path}")
 
 
-def _variables_given(places: _Places) -> dict[str, str]:
+def _variables_given(places: Places) -> dict[str, str]:
     """Return what the environment says of the units, for an environment file that is not there yet."""
     base = os.environ.get("XDG_CACHE_HOME")
     # The user manager may not know that variable.
@@ -200,7 +142,7 @@ def _warn_of_unused(given: dict[str, str], in_file: dict[str, str], file: Path) 
         )
 
 
-def _template_values(places: _Places, settings: Settings) -> TemplateValues:
+def _template_values(places: Places, settings: Settings) -> TemplateValues:
     needed = [settings.model_dir] if settings.model_dir else []
     if settings.model and (path := Path(settings.model).expanduser()).is_absolute() and path.exists():
         needed.append(path)

@@ -1,0 +1,40 @@
+"""``broker``: the broker alone in the foreground, as a service manager runs it."""
+
+import argparse
+import logging
+
+from ..broker.server import BrokerServer
+from ..daemon.activation import UNIX, WrongDescriptor, adopt_sockets, only_one
+from ..daemon.notify import Notifier
+from ..daemon.unix_socket import SocketTaken
+from ..protocol.messages import WindowPlan
+from .component import add_log_arguments as add_arguments
+from .component import start
+
+__all__ = ["add_arguments", "run"]
+
+logger = logging.getLogger("openvino_reranker")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run the broker until told to stop; 1 if it cannot listen."""
+    settings = start(arguments)
+    notifier = Notifier.from_environment()
+    try:
+        listening = only_one(adopt_sockets({"requests": UNIX, "workers": UNIX}))
+        server = BrokerServer(
+            settings.runtime_dir,
+            listening,
+            batch_ms=settings.batch_ms,
+            plan=WindowPlan(settings.max_windows, settings.window_stride),
+            cache_bytes=settings.score_cache_mb << 20,
+            notifier=notifier,
+        )
+    except (WrongDescriptor, SocketTaken) as error:
+        logger.error("%s", error)
+        return 1
+    except OSError as error:
+        logger.error("cannot listen in %s: %s", settings.runtime_dir, error.strerror or error)
+        return 1
+    server.run()
+    return 0
