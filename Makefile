@@ -57,7 +57,7 @@ install: $(FOR_TESTING)  ## make .venv with everything in it, also for tests and
 
 $(FOR_RUNNING): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "openvino-reranker needs Python 3.11 or newer; this is " + sys.version.split()[0] + " (choose another with: make PYTHON=python3.12 ...)")'
-	@echo "installing OpenVINO and what else the service needs into $(VENV): about 150 MB to download and 600 MB on disk, once"
+	@test -d $(VENV) && echo "updating $(VENV)" || echo "installing OpenVINO and what else the service needs into $(VENV): about 150 MB to download and 600 MB on disk, once"
 	@$(PYTHON) -m venv $(VENV)
 	@$(PIP) $(QUIET_UNLESS_SEEN) --editable '.[all,int8]'
 	@touch $@

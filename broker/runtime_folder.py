@@ -15,10 +15,12 @@ def make_folder(folder: Path) -> None:
         OSError: It cannot be made.
     """
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    found = folder.lstat()
-    if not stat.S_ISDIR(found.st_mode):
+    status = folder.lstat()
+    if not stat.S_ISDIR(status.st_mode):
         raise SocketTaken(f"the runtime folder {folder} is a link, which may lead anywhere; name the folder itself")
-    if found.st_uid != os.getuid():
-        raise SocketTaken(f"the runtime folder {folder} belongs to uid {found.st_uid}, not to uid {os.getuid()}")
-    if found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
-        raise SocketTaken(f"the runtime folder {folder} is writable by others (mode {stat.S_IMODE(found.st_mode):04o})")
+    if status.st_uid != os.getuid():
+        raise SocketTaken(f"the runtime folder {folder} belongs to uid {status.st_uid}, not to uid {os.getuid()}")
+    if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        raise SocketTaken(
+            f"the runtime folder {folder} is writable by others (mode {stat.S_IMODE(status.st_mode):04o})"
+        )

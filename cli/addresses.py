@@ -1,4 +1,4 @@
-"""Addresses as others can use them: where what listens is to be asked, and under which names."""
+"""Listening addresses as callers use them: the URL to ask, and the ``Host`` names to accept."""
 
 import socket
 from collections.abc import Iterable
@@ -6,7 +6,7 @@ from ipaddress import IPv4Address, IPv6Address, ip_address
 
 
 def url_of(host: str, port: int) -> str:
-    """Return where this machine asks what listens on ``host``: the loopback where that means every address."""
+    """Return the URL by which this machine reaches a server on ``host``: the loopback for 0.0.0.0 and ::."""
     address = _address(host)
     if address is not None and address.is_unspecified:
         host = "127.0.0.1" if address.version == 4 else "::1"
@@ -14,15 +14,15 @@ def url_of(host: str, port: int) -> str:
 
 
 def names_of(host: str, listening: Iterable[socket.socket]) -> list[str]:
-    """Return the ``Host`` names that are those of the sockets: the address asked for and those they have.
+    """Return the ``Host`` names under which the sockets are reached: ``host`` and the addresses they are bound to.
 
-    None for a socket that listens on every address: that is no name, and any name could be pointed at it.
+    0.0.0.0 and :: are left out: they are not names, and any name can be made to point to such a socket.
     """
-    addresses = [each.getsockname()[0] for each in listening if each.family != socket.AF_UNIX]
-    return [each for each in dict.fromkeys([host, *addresses]) if not _is_every(each)]
+    addresses = [bound.getsockname()[0] for bound in listening if bound.family != socket.AF_UNIX]
+    return [name for name in dict.fromkeys([host, *addresses]) if not _is_unspecified(name)]
 
 
-def _is_every(host: str) -> bool:
+def _is_unspecified(host: str) -> bool:
     address = _address(host)
     return address is not None and address.is_unspecified
 

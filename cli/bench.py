@@ -1,4 +1,4 @@
-"""``bench``: load on a running service, and what it did with it."""
+"""``bench``: put load on a running service and report its throughput and latency."""
 
 import argparse
 import contextlib
@@ -16,14 +16,14 @@ from .model_choice import find_model
 from .settings import Settings, read_settings
 from .target import add_target, target_of
 
-#: With ``--ceiling``: so many requests of each caller, then the engine alone, and so on.
+#: Requests of each caller before the engine's turn, with ``--ceiling``.
 _ROUND = 4
 
 EPILOG = """examples:
   openvino-reranker bench                                     8 callers of 20 passages, over the socket
   openvino-reranker bench --url http://127.0.0.1:18818        the same over HTTP
-  openvino-reranker bench --mix 1x5 --mix 1x1000:bulk         a person beside a bulk job
-  openvino-reranker bench --repeat 0.8                        callers that ask nearly the same again and again
+  openvino-reranker bench --mix 1x5 --mix 1x1000:bulk         a person while a bulk job runs
+  openvino-reranker bench --repeat 0.8                        callers that repeat most of their passages
   openvino-reranker bench --ceiling                           how near is that to the device alone?
 """
 
@@ -36,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="append",
         type=_group,
         metavar="CxP",
-        help="C callers that send P passages a request, ':bulk' behind it for bulk; may be repeated (default 8x20)",
+        help="C callers with P passages per request; append ':bulk' for the bulk class; may be repeated (default 8x20)",
     )
     parser.add_argument("--requests", type=int, default=10, metavar="N", help="requests of each caller (default 10)")
     parser.add_argument(
@@ -44,7 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=_share,
         default=0.0,
         metavar="SHARE",
-        help="share of a request's passages that its caller had asked before, 0 to 1: what the score cache is for",
+        help="share of passages that repeat earlier ones of the same caller, 0 to 1 (they hit the score cache)",
     )
     parser.add_argument("--ceiling", action="store_true", help="also run the same pairs through the engine alone")
     parser.add_argument("--json", action="store_true", help="print JSON")

@@ -64,7 +64,7 @@ def run(arguments: argparse.Namespace) -> int:
             )
             return 1
         try:
-            with DeviceLock(settings.runtime_dir, "NPU"):  # beside a worker it would measure that one's work too
+            with DeviceLock(settings.runtime_dir, "NPU"):  # with a worker running, its work would be measured too
                 more["trial"] = try_npu(folder, npu, Platform(), _say)
         except Exception as error:  # whatever it is, it is what the report is for
             known = isinstance(error, WorkerError)

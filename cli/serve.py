@@ -1,8 +1,8 @@
 """``serve``: broker, worker and HTTP front in the foreground, as one program.
 
-The runtime folder is locked and the port bound here, before anything else is begun, so that one that is taken fails at
-once; the front inherits the port. The children report as they do to systemd, sd_notify(3), and ``supervision`` decides
-by that when one is started again or killed; they die with this process, however it ends.
+The runtime folder is locked and the port bound here before anything else, so that one in use is reported at once; the
+front inherits the port. The children report as they do to systemd (sd_notify(3)), and ``supervision`` decides from that
+when one is restarted or killed. They die with this process, however it ends.
 """
 
 import argparse
@@ -45,7 +45,7 @@ Ctrl-C stops it after what was accepted is answered; Ctrl-C again, at once. A co
 
 logger = logging.getLogger("openvino_reranker.serve")
 
-#: How often the broker is asked whether a request would be answered, until it would, s.
+#: Between two questions to the broker whether it is ready, until it is, s.
 _ASK_AGAIN_S = 0.1
 
 
@@ -107,7 +107,7 @@ class Child:
         """Ask the process to stop and wait for it; kill it if it does not.
 
         Args:
-            at_once: Whether it shall stop without finishing its work; called repeatedly while it is waited for.
+            at_once: Returns whether to stop without finishing the work in progress; polled while waiting.
         """
         if self._process is None:
             return
@@ -223,7 +223,8 @@ class _Supervisor:
         return stop.count > 1
 
     def _timeout_ms(self) -> int | None:
-        due = [each for child in self._children if (each := child.supervision.next_wakeup()) is not None]
+        wakeups = (child.supervision.next_wakeup() for child in self._children)
+        due = [wakeup for wakeup in wakeups if wakeup is not None]
         now = time.monotonic()
         if not self._announced:
             due.append(now + _ASK_AGAIN_S)

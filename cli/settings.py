@@ -26,7 +26,7 @@ class Setting:
 
     Attributes:
         name: Its name in ``Settings``; ``--name`` and ``OPENVINO_RERANKER_NAME`` are made of it.
-        default: What holds when nobody says otherwise.
+        default: Its value when it is not set.
         read: Turns text into the value; raises ValueError with what is allowed.
         help: One line for ``--help`` and SPEC.md.
         commands: The commands that take the flag.
@@ -102,66 +102,90 @@ _NPU = ("serve", "worker", "doctor")
 SETTINGS = (
     Setting("host", "127.0.0.1", str, "address the HTTP front listens on", ("serve", "http")),
     Setting("port", 18818, _whole(0, 65535), "its port (0: any free one)", ("serve", "http")),
-    Setting("allow_host", (), _names, "Host names beside the loopback ones, comma-separated", ("serve", "http")),
-    Setting("allow_origin", (), _names, "web origins whose pages may ask, comma-separated", ("serve", "http")),
-    Setting("uds", None, _path, "a Unix socket to serve HTTP on, too (mode 0660)", ("serve", "http")),
-    Setting("timeout", 30.0, _seconds, "seconds an HTTP request may take", ("serve", "http")),
-    Setting("api_key_file", None, _path, "file of API keys, one a line, of which callers need one", ("serve", "http")),
+    Setting(
+        "allow_host", (), _names, "Host names to accept besides the loopback ones, comma-separated", ("serve", "http")
+    ),
+    Setting(
+        "allow_origin", (), _names, "web origins whose pages may use the service, comma-separated", ("serve", "http")
+    ),
+    Setting("uds", None, _path, "also serve HTTP on this Unix socket (mode 0660)", ("serve", "http")),
+    Setting("timeout", 30.0, _seconds, "time limit of an HTTP request, s", ("serve", "http")),
+    Setting(
+        "api_key_file",
+        None,
+        _path,
+        "file of API keys, one per line; callers must send one of them",
+        ("serve", "http"),
+    ),
     Setting(
         "strict_model",
         "no",
         _one_of("yes", "no"),
-        "refuse requests that name a model which is not served: yes or no",
+        "refuse requests that name another model: yes or no",
         ("serve", "http"),
     ),
-    Setting("device", "NPU", _one_of("NPU", "CPU", "GPU"), "what the worker owns: NPU, CPU, GPU", _NPU),
+    Setting("device", "NPU", _one_of("NPU", "CPU", "GPU"), "device the worker runs on: NPU, CPU or GPU", _NPU),
     Setting("model", None, str, "hub id, local folder or file, or 'packaged'", ("serve", "worker", "doctor", "bench")),
     Setting(
-        "model_dir", None, _path, "folder of a ready model; wins over the model", ("serve", "worker", "doctor", "bench")
+        "model_dir",
+        None,
+        _path,
+        "folder of a ready model; takes precedence over the model",
+        ("serve", "worker", "doctor", "bench"),
     ),
     Setting(
         "precision",
         "fp16",
         _one_of("fp16", "int8"),
-        "the weights': fp16 or int8",
+        "precision of the weights: fp16 or int8",
         ("serve", "worker", "pull", "doctor", "bench"),
     ),
     Setting(
         "inference_precision",
         "f32",
         _one_of("f32", "bf16", "auto"),
-        "the arithmetic's on the CPU: f32, bf16, or auto for what OpenVINO chooses",
+        "precision of the arithmetic on the CPU: f32, bf16, or auto (OpenVINO chooses)",
         ("serve", "worker"),
     ),
-    Setting("threads", 0, _whole(0, 1024), "cores the worker uses on the CPU (0: all)", ("serve", "worker", "bench")),
-    Setting(
-        "batch_ms", 100, _whole(1, 10_000), "device time a batch should take, ms", ("serve", "broker")
-    ),
+    Setting("threads", 0, _whole(0, 1024), "CPU cores the worker uses (0: all)", ("serve", "worker", "bench")),
+    Setting("batch_ms", 100, _whole(1, 10_000), "device time to aim for in a batch, ms", ("serve", "broker")),
     Setting(
         "max_windows",
         DEFAULT_PLAN.max_windows,
         _whole(1, DEFAULT_LIMITS.windows),
-        "windows a document is read in at most that is longer than the model reads at once",
+        "most windows in which a document is read that is longer than the model's input",
         ("serve", "broker"),
     ),
     Setting(
         "window_stride",
         DEFAULT_PLAN.stride,
         _whole(0, 1 << 20),
-        "tokens from one window's beginning to the next's (0: three quarters of a window)",
+        "tokens from the start of one window to the next (0: three quarters of a window)",
         ("serve", "broker"),
     ),
-    Setting(
-        "score_cache_mb", 32, _whole(0, 1 << 20), "memory for scores asked before, MiB (0: none)", ("serve", "broker")
-    ),
+    Setting("score_cache_mb", 32, _whole(0, 1 << 20), "memory of the score cache, MiB (0: none)", ("serve", "broker")),
     Setting("npu_buckets", DEFAULT_BUCKETS, _buckets, "row lengths compiled for the NPU, tokens", _NPU),
-    Setting("npu_hint", "throughput", _one_of("throughput", "latency"), "of the NPU: throughput or latency", _NPU),
-    Setting("npu_requests", 0, _whole(0, 64), "rows in flight on the NPU (0: what its plugin calls optimal)", _NPU),
+    Setting(
+        "npu_hint",
+        "throughput",
+        _one_of("throughput", "latency"),
+        "performance hint for the NPU: throughput or latency",
+        _NPU,
+    ),
+    Setting(
+        "npu_requests", 0, _whole(0, 64), "inferences in flight on the NPU (0: what its plugin calls optimal)", _NPU
+    ),
     Setting("npu_options", (), _options, "further options of the NPU's plugin, KEY=VALUE, comma-separated", _NPU),
     Setting(
-        "npu_compile_timeout", int(COMPILE_LIMIT_S), _whole(1, 86_400), "seconds one row length may compile", _NPU
+        "npu_compile_timeout",
+        int(COMPILE_LIMIT_S),
+        _whole(1, 86_400),
+        "time limit for compiling one row length, s",
+        _NPU,
     ),
-    Setting("cache", None, _path, "folder of models", ("serve", "worker", "pull", "doctor", "bench")),
+    Setting(
+        "cache", None, _path, "folder of models and compiled models", ("serve", "worker", "pull", "doctor", "bench")
+    ),
     Setting(
         "runtime_dir",
         None,
@@ -169,12 +193,12 @@ SETTINGS = (
         "folder of the sockets",
         ("serve", "broker", "worker", "http", "rerank", "status", "doctor", "bench", "evaluate", "mcp"),
     ),
-)  # fmt: skip
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """The values in force. Folders that were not named are where the system's conventions put them."""
+    """The values in force. Folders that were not set are where the XDG conventions put them."""
 
     host: str
     port: int
@@ -243,7 +267,7 @@ def read_settings(arguments: argparse.Namespace, environ: Mapping[str, str] | No
         values["cache"] = cache_root(environ)
     named = values["runtime_dir"] is not None
     values["runtime_dir"] = values["runtime_dir"] or runtime_dir(environ)
-    if hasattr(arguments, "setting_runtime_dir"):  # a command that has to do with sockets
+    if hasattr(arguments, "setting_runtime_dir"):  # a command that uses the sockets
         problem = path_problem(values["runtime_dir"] / REQUESTS_SOCKET)
         if problem is not None:
             raise SettingError(problem)
@@ -252,7 +276,7 @@ def read_settings(arguments: argparse.Namespace, environ: Mapping[str, str] | No
 
 
 def as_environment(settings: Settings) -> dict[str, str]:
-    """Return the settings as environment variables, for a process that shall have the same ones."""
+    """Return the settings as environment variables, for a child process with the same settings."""
     environment = {}
     for setting in SETTINGS:
         value = getattr(settings, setting.name)

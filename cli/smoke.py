@@ -1,4 +1,4 @@
-"""``smoke``: does the running service really rank? Questions whose best passage is known, asked for real."""
+"""``smoke``: check a running service with questions whose best passage is known."""
 
 import argparse
 import contextlib
@@ -104,9 +104,9 @@ def run(arguments: argparse.Namespace, sysfs: Path = SYSFS) -> int:
     if any(ranking.device == "NPU" for ranking in rankings) and target.is_here:
         problems += check_counter(counter, read_counter(sysfs))
     for fixture, ranking in zip(FIXTURES, rankings, strict=True):
-        word = "FAIL" if check(fixture, ranking) else "ok"
+        verdict = "FAIL" if check(fixture, ranking) else "ok"
         busy = "" if ranking.npu_busy_delta_us is None else f", NPU busy {ranking.npu_busy_delta_us} us"
-        print(f"{word:<5} {ranking.timings_ms.total:7.1f} ms  {ranking.device}{busy}  {fixture.query}")
+        print(f"{verdict:<5} {ranking.timings_ms.total:7.1f} ms  {ranking.device}{busy}  {fixture.query}")
     for problem in problems:
         print(f"FAIL  {problem}")
     print("smoke: FAILED" if problems else "smoke: all checks hold")
@@ -118,7 +118,7 @@ def check(fixture: Fixture, ranking: Ranking) -> list[str]:
     scores = [hit.score for hit in ranking.hits]
     problems = []
     if sorted(ranking.order) != list(range(len(fixture.passages))):
-        problems.append(f"{fixture.query!r}: the answer names documents {ranking.order}, not each once")
+        problems.append(f"{fixture.query!r}: the answer ranks documents {ranking.order}, not every one once")
     if not all(math.isfinite(score) for score in scores):
         problems.append(f"{fixture.query!r}: a score is not finite: {scores}")
     if scores != sorted(scores, reverse=True):

@@ -1,4 +1,4 @@
-"""``status``: what the service is doing."""
+"""``status``: show what the service is doing."""
 
 import argparse
 import importlib.util
@@ -15,7 +15,7 @@ from ..protocol.errors import RerankError
 from ..protocol.messages import Status
 from .settings import read_settings
 
-#: Between two looks with ``--watch``, s.
+#: Between two samples with ``--watch``, s.
 EVERY_S = 1.0
 
 
@@ -53,22 +53,22 @@ def watch(reranker: Reranker, every_s: float) -> Iterator[Status | RerankError]:
         time.sleep(every_s)
 
 
-def _show_all(looks: Iterator[Status | RerankError], *, as_json: bool) -> None:
+def _show_all(samples: Iterator[Status | RerankError], *, as_json: bool) -> None:
     if as_json:
-        for look in looks:
-            print(json.dumps(_as_json_line(look)), flush=True)
+        for sample in samples:
+            print(json.dumps(_as_json_line(sample)), flush=True)
     elif sys.stdout.isatty() and importlib.util.find_spec("rich") is not None:
         from .status_view import show
 
-        show(looks)
+        show(samples)
     else:
-        for look in looks:
-            text = f"ready     no: {look.message}" if isinstance(look, RerankError) else as_text(look)
+        for sample in samples:
+            text = f"ready     no: {sample.message}" if isinstance(sample, RerankError) else as_text(sample)
             print(f"{time.strftime('%H:%M:%S')}\n{text}\n", flush=True)
 
 
-def _as_json_line(look: Status | RerankError) -> dict[str, Any]:
-    return {"ready": False, "reason": look.message} if isinstance(look, RerankError) else as_json(look)
+def _as_json_line(sample: Status | RerankError) -> dict[str, Any]:
+    return {"ready": False, "reason": sample.message} if isinstance(sample, RerankError) else as_json(sample)
 
 
 def as_json(status: Status) -> dict[str, Any]:
@@ -99,7 +99,7 @@ def as_text(status: Status) -> str:
 
 
 def errors_in_words(status: Status) -> str:
-    """Return how many requests and workers came to a bad end."""
+    """Return the counts of failures."""
     counters = status.counters
     return (
         f"{counters['expired_requests']} expired, {counters['refused_overloaded']} refused, "

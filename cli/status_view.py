@@ -1,4 +1,4 @@
-"""``status --watch`` in a terminal: one picture, drawn anew every second. Needs the extra ``watch`` (rich)."""
+"""``status --watch`` in a terminal: one panel, redrawn in place every second. Needs the extra ``watch`` (rich)."""
 
 from collections import deque
 from collections.abc import Iterable
@@ -14,14 +14,14 @@ from ..protocol.errors import RerankError
 from ..protocol.messages import Status
 from .status import errors_in_words
 
-#: How many looks the little chart spans.
+#: Samples in the chart.
 _CHART = 40
 _BARS = " ▁▂▃▄▅▆▇█"
 
 
 @dataclass(frozen=True, slots=True)
 class Rates:
-    """What the service did between two looks, a second."""
+    """What the service did per second between two samples."""
 
     pairs: float = 0.0
     tokens: float = 0.0
@@ -30,7 +30,7 @@ class Rates:
 
 
 def rates_between(before: Status | None, now: Status) -> Rates:
-    """Return the rates; zero for the first look at a broker, whose counters begin anew with it."""
+    """Return the rates; zero for the first sample of a broker, whose counters start at zero."""
     if before is None or before.epoch != now.epoch or now.uptime_s <= before.uptime_s:
         return Rates()
     seconds = now.uptime_s - before.uptime_s
@@ -39,22 +39,22 @@ def rates_between(before: Status | None, now: Status) -> Rates:
 
 
 class StatusView:
-    """What was seen so far, and the picture of it."""
+    """The samples so far, and the panel that shows them."""
 
     def __init__(self) -> None:
         self._before: Status | None = None
         self._pairs: deque[float] = deque([0.0] * _CHART, maxlen=_CHART)
 
-    def render(self, look: Status | RerankError) -> RenderableType:
-        """Return the picture after one more look."""
-        if isinstance(look, RerankError):
+    def render(self, sample: Status | RerankError) -> RenderableType:
+        """Return the panel after one more sample."""
+        if isinstance(sample, RerankError):
             self._pairs.append(0.0)
-            return self._panel(Text(look.message), "unavailable", "red")
-        rates = rates_between(self._before, look)
-        self._before = look
+            return self._panel(Text(sample.message), "unavailable", "red")
+        rates = rates_between(self._before, sample)
+        self._before = sample
         self._pairs.append(rates.pairs)
-        title, style = ("ready", "green") if look.ready else ("not ready", "yellow")
-        return self._panel(self._table(look, rates), title, style)
+        title, style = ("ready", "green") if sample.ready else ("not ready", "yellow")
+        return self._panel(self._table(sample, rates), title, style)
 
     def _table(self, status: Status, rates: Rates) -> Table:
         worker, queue, counters = status.worker, status.queue, status.counters
@@ -94,12 +94,12 @@ class StatusView:
         )
 
 
-def show(looks: Iterable[Status | RerankError], console: Console | None = None) -> None:
-    """Draw each look over the one before."""
+def show(samples: Iterable[Status | RerankError], console: Console | None = None) -> None:
+    """Redraw the panel for each sample."""
     view = StatusView()
     with Live(console=console, auto_refresh=False) as live:
-        for look in looks:
-            live.update(view.render(look), refresh=True)
+        for sample in samples:
+            live.update(view.render(sample), refresh=True)
 
 
 def _chart(values: Iterable[float]) -> str:

@@ -69,7 +69,7 @@ class Supervision:
     def ended(self, now: float) -> float:
         """Note that its process ended; return the pause before the next start, s.
 
-        None after a process that had been ready for a while; twice the last one for each that failed before that.
+        No pause after a process that had been ready for a while; else twice the last one.
         """
         settled = self._ready_since is not None and now - self._ready_since >= self._limits.settled
         self._pause = 0.0 if settled else min(self._pause * 2 or self._limits.first_pause, self._limits.longest_pause)

@@ -33,6 +33,6 @@ def run(arguments: argparse.Namespace) -> int:
         logger.error("%s", error)
         return error.status
     except Exception:
-        logger.exception("the worker failed in a way nobody foresaw; please report this")
+        logger.exception("unexpected error in the worker; please report it")
         return WorkerError.status
     return 0

@@ -1,1 +1,1 @@
-"""Life as a daemon: signals, log lines, sockets handed over, and words to the service manager."""
+"""What a long-lived process needs: signals, log lines, socket activation, sd_notify(3), locks."""

@@ -1,7 +1,7 @@
 """Listening sockets handed over by the service manager (sd_listen_fds(3)), checked before anybody uses them.
 
-ZeroMQ takes any descriptor for a listening socket and then waits in silence, so a wrong one must be an
-error here, with a sentence that names it.
+ZeroMQ accepts any descriptor as a listening socket and then waits silently, so a wrong one must be an error here,
+with a message that names it.
 """
 
 import os
@@ -17,11 +17,11 @@ _VARIABLES = ("LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES")
 
 
 class WrongDescriptor(Exception):
-    """What was passed is not what this component listens on; the message names it and says what to do."""
+    """A passed descriptor is not what this component listens on; the message names it and says what to do."""
 
 
 def passed_descriptors(environ: MutableMapping[str, str] | None = None) -> list[tuple[str, int]]:
-    """Return name and number of each descriptor passed to this very process; none if there are none.
+    """Return name and number of each descriptor passed to this process; empty if there are none.
 
     The variables are removed and the descriptors made close-on-exec: they are for no child of ours.
 
@@ -56,13 +56,13 @@ def adopt_sockets(
         environ: The environment; this process's if not given.
 
     Raises:
-        WrongDescriptor: A name nobody here knows, or what is no listening stream socket of those families.
+        WrongDescriptor: An unknown name, or not a listening stream socket of those families.
     """
     adopted: dict[str, list[socket.socket]] = {}
     for name, descriptor in passed_descriptors(environ):
         if name not in expected:
             raise WrongDescriptor(
-                f"descriptor {descriptor} is named {name!r}, which is not known here; "
+                f"descriptor {descriptor} is named {name!r}, which is unknown here; "
                 f"set FileDescriptorName= in its socket unit to {' or '.join(expected)}"
             )
         adopted.setdefault(name, []).append(check_listening(descriptor, name, expected[name]))
@@ -75,25 +75,25 @@ def check_listening(descriptor: int, name: str, families: Collection[int]) -> so
     Raises:
         WrongDescriptor: It is something else; says what.
     """
-    told = f"descriptor {descriptor} ({name})"
+    label = f"descriptor {descriptor} ({name})"
     try:
-        found = socket.socket(fileno=descriptor)
+        adopted = socket.socket(fileno=descriptor)
     except OSError as error:
-        raise WrongDescriptor(f"{told} is not a socket: {error.strerror}") from error
+        raise WrongDescriptor(f"{label} is not a socket: {error.strerror}") from error
     try:
-        if found.type != socket.SOCK_STREAM:
-            raise WrongDescriptor(f"{told} is not a stream socket; use ListenStream= in its socket unit")
-        if found.family not in families:
+        if adopted.type != socket.SOCK_STREAM:
+            raise WrongDescriptor(f"{label} is not a stream socket; use ListenStream= in its socket unit")
+        if adopted.family not in families:
             wanted = ", ".join(sorted(socket.AddressFamily(family).name for family in families))
-            raise WrongDescriptor(f"{told} is of family {_family_name(found.family)}; it must be of {wanted}")
-        if not found.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
-            raise WrongDescriptor(f"{told} is a connection, not a listening socket; use Accept=no in its socket unit")
-        if found.family == socket.AF_UNIX and not _is_path(found.getsockname()):
-            raise WrongDescriptor(f"{told} has no path in the file system; give ListenStream= an absolute path")
+            raise WrongDescriptor(f"{label} is of family {_family_name(adopted.family)}; it must be of {wanted}")
+        if not adopted.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+            raise WrongDescriptor(f"{label} is a connection, not a listening socket; use Accept=no in its socket unit")
+        if adopted.family == socket.AF_UNIX and not _is_path(adopted.getsockname()):
+            raise WrongDescriptor(f"{label} has no path in the file system; give ListenStream= an absolute path")
     except WrongDescriptor:
-        found.close()
+        adopted.close()
         raise
-    return found
+    return adopted
 
 
 def only_one(adopted: Mapping[str, list[socket.socket]]) -> dict[str, socket.socket]:

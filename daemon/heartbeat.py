@@ -25,13 +25,13 @@ class Heartbeat:
         self._stale = False
 
     def ready(self, status: str) -> None:
-        """Say that the service is up."""
+        """Report that the service is ready."""
         self._sent = status
         self._status_at = time.monotonic() + STATUS_EVERY_S
         self._notifier.ready(status)
 
     def stopping(self, status: str) -> None:
-        """Say that the service has begun to stop."""
+        """Report that the service has begun to stop."""
         self._sent = status
         self._notifier.stopping(status)
 

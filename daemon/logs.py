@@ -1,4 +1,4 @@
-"""Log lines: one per event on standard error, with the journal's priority where the journal reads them."""
+"""Logging: one line per event on standard error, with the journal's priority where the journal reads it."""
 
 import logging
 import os
@@ -16,7 +16,7 @@ class _JournalFormatter(logging.Formatter):
 
 
 def start_logging(component: str, *, verbose: bool = False, environ: Mapping[str, str] = os.environ) -> None:
-    """Send this process's log to standard error, as the journal or a person likes to read it."""
+    """Send this process's log to standard error, in the journal's format or in a person's."""
     handler = logging.StreamHandler(sys.stderr)
     if _is_journal(environ.get("JOURNAL_STREAM", "")):
         handler.setFormatter(_JournalFormatter("%(message)s"))

@@ -8,7 +8,7 @@ from collections.abc import Iterator, MutableMapping
 
 #: How long a message may wait for a service manager that does not read, s.
 _SEND_TIMEOUT_S = 1.0
-#: While something slow goes on: how often more time is asked for, and how much, s.
+#: During a slow start: how often more time is asked for, and how much, s.
 EXTEND_EVERY_S = 10.0
 EXTEND_BY_S = 120.0
 
@@ -27,7 +27,7 @@ class Notifier:
 
     @classmethod
     def from_environment(cls, environ: MutableMapping[str, str] | None = None) -> "Notifier":
-        """Take the service manager's variables out of the environment: no child may report in our name."""
+        """Take the service manager's variables out of the environment: children must not report in our name."""
         environ = os.environ if environ is None else environ
         address = environ.pop("NOTIFY_SOCKET", "")
         microseconds = environ.pop("WATCHDOG_USEC", "")
@@ -41,28 +41,28 @@ class Notifier:
         return bool(self._address)
 
     def ready(self, status: str) -> None:
-        """Say that the service is up."""
+        """Report that the service is ready."""
         self._send("READY=1", f"STATUS={_one_line(status)}")
 
     def status(self, text: str) -> None:
-        """Say in one line how the service is, for a person who asks ``systemctl status``."""
+        """Report the state of the service in one line, which ``systemctl status`` shows."""
         self._send(f"STATUS={_one_line(text)}")
 
     def watchdog(self) -> None:
-        """Say that the service makes progress."""
+        """Ping the watchdog."""
         self._send("WATCHDOG=1")
 
     def stopping(self, status: str) -> None:
-        """Say that the service has begun to stop."""
+        """Report that the service has begun to stop."""
         self._send("STOPPING=1", f"STATUS={_one_line(status)}")
 
     def extend(self, seconds: float) -> None:
-        """Ask for more time to start or stop: so much from now, s."""
+        """Ask for more time to start or stop: this many seconds from now."""
         self._send(f"EXTEND_TIMEOUT_USEC={round(seconds * 1e6)}")
 
     @contextlib.contextmanager
     def starting_slowly(self, status: str, limit_s: float, every_s: float = EXTEND_EVERY_S) -> Iterator[None]:
-        """Ask for more time every ``every_s`` while the body runs, up to ``limit_s``: what hangs shall be ended."""
+        """Ask for more time while the body runs, up to ``limit_s``: a start that hangs is to be killed."""
         if not self.connected:
             yield
             return

@@ -1,4 +1,4 @@
-"""The receiving end of sd_notify(3): what started processes report, and which of them did."""
+"""sd_notify(3) server: receives what started processes report, with the pid of the sender."""
 
 import socket
 import struct
@@ -12,7 +12,7 @@ _MAX_BYTES = 4096
 class NotifySocket:
     """A notification socket at ``path``, there while entered; a file left at the path is replaced.
 
-    The caller sees to it that nobody else uses the path (``PidLock``).
+    The caller ensures that no other process uses the path (``PidLock``).
 
     Raises:
         OSError: It cannot be made.
@@ -27,7 +27,7 @@ class NotifySocket:
         return self._socket.fileno()
 
     def environment(self, watchdog_s: float) -> dict[str, str]:
-        """Return what a process needs to report here, and to do so within each ``watchdog_s``."""
+        """Return the environment of a process that is to report here, and to ping at least every ``watchdog_s``."""
         return {"NOTIFY_SOCKET": str(self._path.absolute()), "WATCHDOG_USEC": str(round(watchdog_s * 1e6))}
 
     def read(self) -> list[tuple[int, dict[str, str]]]:

@@ -1,4 +1,4 @@
-"""SIGTERM and SIGINT for a poll loop: noted at once, and waking the poll."""
+"""SIGTERM and SIGINT for a poll loop: counted, and waking the poll."""
 
 import contextlib
 import signal
@@ -32,7 +32,7 @@ class StopSignal:
         return self._reader.fileno()
 
     def clear(self) -> None:
-        """Take the wake-up that a poll was told of."""
+        """Consume the wake-up, once the poll has returned."""
         with contextlib.suppress(BlockingIOError):
             self._reader.recv(64)
 

@@ -52,7 +52,7 @@ def _exists(path: Path) -> bool:
 
 
 def path_problem(path: Path) -> str | None:
-    """Return why no socket can have this path, and what to do; None if one can."""
+    """Return why this path is too long for a socket, and what to do; None if it is not."""
     if len(os.fsencode(path)) <= MAX_SOCKET_PATH_BYTES:
         return None
     return (
@@ -124,12 +124,12 @@ def check_listening(path: Path) -> None:
 
 
 def find_listener(path: Path) -> int | None:
-    """Return the pid of the process that made the listening socket at ``path``; does not wait.
+    """Return the pid of the process that opened the listening socket at ``path``; does not wait.
 
-    None if nobody listens there, 0 if somebody does whom the kernel does not name.
+    None if no process listens there, 0 if one does that the kernel does not name (its backlog is full).
 
     Raises:
-        OSError: It cannot be told, for example because this user may not connect.
+        OSError: That cannot be determined, for example because this user may not connect.
     """
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         probe.setblocking(False)

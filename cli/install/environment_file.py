@@ -7,10 +7,10 @@ from ...npu_worker.model.sources import PACKAGED
 from ..settings import SETTINGS, Setting, Settings
 
 #: The socket units say where the sockets are; the services get that on their command line.
-IN_FILE = tuple(each for each in SETTINGS if each.name != "runtime_dir")
+IN_FILE = tuple(setting for setting in SETTINGS if setting.name != "runtime_dir")
 _HEAD = """\
 # Settings of the rerank service's units. This file is yours: install-units does not touch it again.
-# Uncomment what shall differ, then:
+# Uncomment and change what you need, then:
 #   {systemctl} restart openvino-reranker.target
 # Host, port and device are in the units too: after a change of one of them run before that
 #   openvino-reranker install-units{option} && {systemctl} daemon-reload
@@ -22,7 +22,7 @@ _HEAD = """\
 def values_in(text: str) -> dict[str, str]:
     """Return our variables that are in force in a file's text; of several assignments the last."""
     values = {}
-    known = {each.variable for each in IN_FILE}
+    known = {setting.variable for setting in IN_FILE}
     for line in text.split("\n"):
         if (variable := _assigned(line)) in known:
             values[variable] = _unquoted(line.partition("=")[2].strip())
@@ -65,7 +65,7 @@ def from_anywhere(model: str) -> str:
 
 def variables_in(environ: Mapping[str, str]) -> dict[str, str]:
     """Return our variables in an environment, as the services can use them."""
-    values = {each.variable: environ[each.variable] for each in IN_FILE if environ.get(each.variable)}
+    values = {name: environ[name] for name in (setting.variable for setting in IN_FILE) if environ.get(name)}
     if model := values.get("OPENVINO_RERANKER_MODEL"):
         values["OPENVINO_RERANKER_MODEL"] = from_anywhere(model)
     return values

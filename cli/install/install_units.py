@@ -60,7 +60,11 @@ def run(arguments: argparse.Namespace) -> int:
         for path, text in files.items():
             _write(path, text, dry_run=arguments.dry_run)
         if environment is None:
-            active = {each for each in IN_FILE if getattr(arguments, f"setting_{each.name}") or each.variable in given}
+            active = {
+                setting
+                for setting in IN_FILE
+                if getattr(arguments, f"setting_{setting.name}") or setting.variable in given
+            }
             text = whole_file(settings, active, places.systemctl, places.option)
             _write(places.environment, text, dry_run=arguments.dry_run)
         else:
@@ -122,9 +126,9 @@ def _check_flags(wanted: Settings, in_file: Settings, file: Path) -> None:
         SettingError: The environment file says something else.
     """
     lines = [
-        assignment(each, getattr(wanted, each.name))
-        for each in IN_FILE
-        if getattr(wanted, each.name) != getattr(in_file, each.name)
+        assignment(setting, getattr(wanted, setting.name))
+        for setting in IN_FILE
+        if getattr(wanted, setting.name) != getattr(in_file, setting.name)
     ]
     if lines:
         raise SettingError(
@@ -151,7 +155,7 @@ def _template_values(places: Places, settings: Settings) -> TemplateValues:
         host=settings.host,
         port=settings.port,
         device=settings.device,
-        needed=tuple(each.resolve() for each in needed),
+        needed=tuple(folder.resolve() for folder in needed),
         permanent=PERMANENT,
     )
 

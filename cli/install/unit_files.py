@@ -10,12 +10,12 @@ from typing import Literal
 
 Kind = Literal["user", "system"]
 
-#: The first line of each file, by which uninstall-units knows what is ours.
+#: The first line of every file, by which we recognise our own.
 _WRITTEN_BY = "# Written by openvino-reranker install-units"
 MARK = f"{_WRITTEN_BY}, which overwrites it: change a unit with a drop-in ('systemctl edit').\n"
 #: What ``ProtectHome=`` hides.
 _HOMES = (Path("/home"), Path("/root"), Path("/run/user"))
-#: The class of device files each device needs (as ``DeviceAllow=`` calls it), and why.
+#: The class of device files that a device needs (as ``DeviceAllow=`` calls it), and their folder.
 _DEVICE_FILES = {"NPU": ("char-accel", "/dev/accel"), "GPU": ("char-drm", "/dev/dri")}
 
 
@@ -28,7 +28,7 @@ class TemplateValues:
         host: The address that the HTTP socket listens on.
         port: Its port.
         device: ``NPU``, ``CPU`` or ``GPU``.
-        needed: Folders the services read (beside the Python environment), such as a model's.
+        needed: Folders the services read besides the Python environment, such as a model's.
         permanent: Exit statuses after which the worker is not started again.
     """
 
@@ -59,7 +59,8 @@ def render_units(kind: Kind, values: TemplateValues) -> dict[str, str]:
     }
     folder = Path(__file__).parents[2] / "systemd" / kind
     return {
-        each.name: _fill(each.read_text("utf-8"), placeholders) for each in sorted(folder.glob("openvino-reranker*"))
+        template.name: _fill(template.read_text("utf-8"), placeholders)
+        for template in sorted(folder.glob("openvino-reranker*"))
     }
 
 
@@ -69,7 +70,7 @@ def is_ours(path: Path) -> bool:
 
 
 def quote(text: str) -> str:
-    """Return ``text`` as one word of a unit file (systemd.syntax(7)), with nothing in it expanded."""
+    """Return ``text`` quoted as one argument in a unit file (systemd.syntax(7)), with nothing in it expanded."""
     text = text.replace("%", "%%").replace("$", "$$")
     if re.fullmatch(r"[\w@%+=:,./$-]+", text):
         return text
@@ -139,4 +140,6 @@ def _device(device: str) -> str:
 def _outermost(folders: Iterable[Path]) -> list[Path]:
     """Return the folders that lie in no other of them, sorted."""
     unique = sorted(set(folders))
-    return [each for each in unique if not any(each != other and each.is_relative_to(other) for other in unique)]
+    return [
+        folder for folder in unique if not any(folder != other and folder.is_relative_to(other) for other in unique)
+    ]

@@ -245,13 +245,13 @@ def test_a_runtime_folder_that_cannot_be_used_is_named(runtime: Path, run: Run, 
     assert done.stderr.count("\n") == 1
 
 
-def test_what_nobody_foresaw_in_the_worker_is_logged_and_is_status_70(
+def test_an_unexpected_error_in_the_worker_is_logged_and_is_status_70(
     runtime: Path, run: Run, tiny: ReadyModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Engine, "open", lambda *_: 1 // 0)
     done = run("worker", "--runtime-dir", str(runtime), "--device", "CPU", "--model-dir", str(tiny.folder))
     assert done.returncode == 70
-    assert "please report this" in done.stderr
+    assert "unexpected error in the worker; please report it" in done.stderr
     assert "ZeroDivisionError" in done.stderr
 
 

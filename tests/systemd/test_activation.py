@@ -159,7 +159,7 @@ def test_wrong_descriptor_is_named_and_nobody_starts(runtime: Path, notify_socke
         assert "descriptor 3 (requests) is of family AF_INET; it must be of AF_UNIX" in log
         status, log = run_with({"openvino-reranker.socket": tcp}, "http", runtime, **notify_socket.environment())
         assert status == 1
-        assert "'openvino-reranker.socket', which is not known here" in log
+        assert "'openvino-reranker.socket', which is unknown here" in log
     assert "READY=1" not in notify_socket.said
 
 
