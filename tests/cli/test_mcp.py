@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 from mcp import Client, StdioServerParameters
-from openvino_reranker.tests.processes import Service, clean_environment, run_program
+from openvino_reranker.cli.mcp import make_server
+from openvino_reranker.tests.processes import Run, Service, clean_environment
 
 DOCUMENTS = [
     "Berlin is well known for its museums. " + "They stand on an island. " * 20,
@@ -20,13 +21,14 @@ DOCUMENTS = [
 QUERY = "how many people live in Berlin?"
 
 
-def with_client(arguments: list[str], ask: Callable[[Client], Awaitable[Any]], **environment: str) -> Any:
-    """Start ``openvino-reranker mcp`` as an assistant would and return what ``ask`` makes of it."""
-    server = StdioServerParameters(
-        command=sys.executable,
-        args=["-m", "openvino_reranker", "mcp", *arguments],
-        env=clean_environment(**environment),
-    )
+def as_started(*arguments: str, **environment: str) -> StdioServerParameters:
+    """``openvino-reranker mcp`` as an assistant starts it."""
+    command = ["-m", "openvino_reranker", "mcp", *arguments]
+    return StdioServerParameters(command=sys.executable, args=command, env=clean_environment(**environment))
+
+
+def with_client(server: Any, ask: Callable[[Client], Awaitable[Any]]) -> Any:
+    """Return what ``ask`` makes of a server, in this process or started."""
 
     async def talk() -> Any:
         async with Client(server) as client:
@@ -41,9 +43,12 @@ def call(**arguments: Any) -> Callable[[Client], Awaitable[Any]]:
 
 @pytest.mark.parametrize("way", ["http", "socket", "found"])
 def test_an_assistant_gets_the_order(service: Service, way: str) -> None:
-    arguments = {"http": ["--url", service.url], "socket": ["--socket", str(service.socket)], "found": []}[way]
-    found = {"OPENVINO_RERANKER_RUNTIME_DIR": str(service.runtime)} if way == "found" else {}
-    answer = with_client(arguments, call(query=QUERY, documents=DOCUMENTS), **found)
+    server = {
+        "http": make_server(service.url, 60.0),
+        "socket": make_server(str(service.socket), 60.0),
+        "found": as_started(OPENVINO_RERANKER_RUNTIME_DIR=str(service.runtime)),
+    }[way]
+    answer = with_client(server, call(query=QUERY, documents=DOCUMENTS))
     assert not answer.is_error, answer
     results = answer.structured_content["result"]
     assert [result["index"] for result in results] == [2, 0, 1]
@@ -53,7 +58,7 @@ def test_an_assistant_gets_the_order(service: Service, way: str) -> None:
 
 
 def test_the_tool_says_what_it_takes() -> None:
-    tools = with_client(["--url", "http://127.0.0.1:1"], lambda client: client.list_tools()).tools
+    tools = with_client(make_server("http://127.0.0.1:1", 60.0), lambda client: client.list_tools()).tools
     assert [tool.name for tool in tools] == ["rerank"]
     schema = tools[0].input_schema
     assert schema["required"] == ["query", "documents"]
@@ -63,7 +68,7 @@ def test_the_tool_says_what_it_takes() -> None:
 
 
 def test_top_k_bounds_the_answer(service: Service) -> None:
-    answer = with_client(["--url", service.url], call(query=QUERY, documents=DOCUMENTS, top_k=1))
+    answer = with_client(make_server(service.url, 60.0), call(query=QUERY, documents=DOCUMENTS, top_k=1))
     assert [result["index"] for result in answer.structured_content["result"]] == [2]
 
 
@@ -77,20 +82,19 @@ def test_top_k_bounds_the_answer(service: Service) -> None:
     ],
 )
 def test_a_wrong_call_is_told_what_is_wrong(service: Service, arguments: dict[str, Any], says: str) -> None:
-    answer = with_client(["--url", service.url], call(**arguments))
+    answer = with_client(make_server(service.url, 60.0), call(**arguments))
     assert answer.is_error
     assert says in answer.content[0].text
 
 
 @pytest.mark.parametrize("way", ["http", "socket"])
 def test_without_the_service_the_assistant_is_told_and_can_ask_again(way: str, tmp_path: Path) -> None:
-    socket = tmp_path / "requests.sock"
-    arguments = ["--url", "http://127.0.0.1:1"] if way == "http" else ["--socket", str(socket)]
+    server = make_server("http://127.0.0.1:1" if way == "http" else str(tmp_path / "requests.sock"), 60.0)
 
     async def twice(client: Client) -> list[Any]:
         return [await client.call_tool("rerank", {"query": QUERY, "documents": DOCUMENTS}) for _ in range(2)]
 
-    for answer in with_client(arguments, twice):
+    for answer in with_client(server, twice):
         assert answer.is_error
         assert answer.content[0].text.startswith("Error executing tool rerank: no rerank service")
 
@@ -131,7 +135,7 @@ def test_nothing_but_the_protocol_is_on_standard_output() -> None:
     assert answers[1]["result"]["isError"]
 
 
-def test_a_url_that_is_none_is_refused_at_the_start() -> None:
-    done = run_program("mcp", "--url", "127.0.0.1:18818")
+def test_a_url_that_is_none_is_refused_at_the_start(run: Run) -> None:
+    done = run("mcp", "--url", "127.0.0.1:18818")
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith("openvino-reranker: --url is '127.0.0.1:18818'; it must be an http URL")
