@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .. import __version__
+from ..daemon.stop_signal import hold_interrupts
 from .settings import SettingError, add_settings
 
 _DESCRIPTION = """A local rerank service for RAG: one process owns the NPU (or the CPU), every program asks it.
@@ -82,7 +83,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the program; return its exit status."""
     argv = sys.argv[1:] if argv is None else argv
     try:
-        arguments = make_parser(argv).parse_args(argv)
+        with hold_interrupts():
+            parser = make_parser(argv)
+        arguments = parser.parse_args(argv)
         status: int = arguments.run(arguments)
     except SettingError as error:
         print(f"openvino-reranker: {error}", file=sys.stderr)

@@ -137,6 +137,13 @@ class Child:
 def run(arguments: argparse.Namespace, limits: Limits | None = None) -> int:
     """Serve until SIGTERM or Ctrl-C; return 0 after a clean stop, else the status of what could not run."""
     settings = start(arguments)
+    # First of all, so that a signal is never lost and never ends it half-way with children left.
+    with StopSignal(also_wake=(signal.SIGCHLD,)) as stop:
+        return _serve(arguments, settings, limits or Limits(), stop)
+
+
+def _serve(arguments: argparse.Namespace, settings: Settings, limits: Limits, stop: StopSignal) -> int:
+    # These need the extra [http].
     from ..broker.runtime_folder import make_folder
     from ..daemon.unix_socket import SocketTaken
     from ..http_front.server import PortTaken, bind
@@ -144,8 +151,6 @@ def run(arguments: argparse.Namespace, limits: Limits | None = None) -> int:
     notifier = Notifier.from_environment()  # ours, not the children's
     folder = settings.runtime_dir
     with contextlib.ExitStack() as stack:
-        # First of all, so that a signal never ends it half-way with children left.
-        stop = stack.enter_context(StopSignal(also_wake=(signal.SIGCHLD,)))
         try:
             make_folder(folder)
             stack.enter_context(PidLock(folder / "serve.lock"))
@@ -160,7 +165,7 @@ def run(arguments: argparse.Namespace, limits: Limits | None = None) -> int:
             problem = f"cannot use the runtime folder {folder}: {error.strerror}; choose another with --runtime-dir"
         else:
             options = ("--verbose",) if arguments.verbose else ()
-            return _Supervisor(settings, listening, notifier, reports, options, limits or Limits()).run(stop)
+            return _Supervisor(settings, listening, notifier, reports, options, limits).run(stop)
     print(f"openvino-reranker: {problem}", file=sys.stderr)
     return 1
 
