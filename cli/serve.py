@@ -65,6 +65,7 @@ class Child:
         fds: Sequence[int] = (),
     ) -> None:
         self.command = command
+        self.name = "HTTP front" if command == "http" else command
         self.supervision = Supervision(limits)
         self._limits = limits
         self._options = options
@@ -120,7 +121,7 @@ class Child:
                 since = time.monotonic()
                 self._process.send_signal(signal.SIGTERM)  # its second: it drops what it has
             if time.monotonic() - since > limit:
-                logger.warning("the %s did not stop within %g s; killed", self.command, limit)
+                logger.warning("the %s did not stop within %g s; killed", self.name, limit)
                 self._process.kill()
                 self._process.wait()
         self._process = None
@@ -249,9 +250,9 @@ class _Supervisor:
                 if child is not self._worker and not child.supervision.was_ready:
                     return status if status > 0 else 1
                 pause = child.supervision.ended(time.monotonic())
-                logger.warning("the %s ended with %s; %s", child.command, _in_words(status), _next_start(pause))
+                logger.warning("the %s ended with %s; %s", child.name, _in_words(status), _next_start(pause))
             elif (reason := child.supervision.overdue(time.monotonic())) is not None:
-                logger.error("the %s (pid %s) %s; killing it", child.command, child.pid, reason)
+                logger.error("the %s (pid %s) %s; killing it", child.name, child.pid, reason)
                 child.kill()
             start_at = child.supervision.start_at
             if start_at is not None and time.monotonic() >= start_at:
