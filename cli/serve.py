@@ -13,26 +13,25 @@ import os
 import select
 import signal
 import socket
-import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from ..client.sync import Reranker
 from ..daemon.notify import Notifier
 from ..daemon.notify_socket import NotifySocket
-from ..daemon.parent_death import die_with_parent
 from ..daemon.pid_lock import Held, PidLock
 from ..daemon.stop_signal import StopSignal
 from ..npu_worker.errors import PERMANENT
 from ..protocol.errors import RerankError
 from ..protocol.socket_paths import REQUESTS_SOCKET, find_listener
 from .addresses import url_of
+from .child import Child, exit_in_words
 from .component import add_log_arguments as add_arguments
 from .component import start
 from .settings import Settings, as_environment
-from .supervision import Limits, Supervision
+from .supervision import Limits
 
 __all__ = ["EPILOG", "add_arguments", "run"]
 
@@ -47,92 +46,11 @@ logger = logging.getLogger("openvino_reranker.serve")
 
 #: Between two questions to the broker whether it is ready, until it is, s.
 _ASK_AGAIN_S = 0.1
+_INSTEAD = "stop it, or choose another folder with --runtime-dir"
 
 
 class CannotServe(Exception):
     """The service cannot be started here; says why and what to do."""
-
-
-class Child:
-    """One component's process."""
-
-    def __init__(
-        self,
-        command: str,
-        options: Sequence[str],
-        environment: dict[str, str],
-        limits: Limits,
-        fds: Sequence[int] = (),
-    ) -> None:
-        self.command = command
-        self.name = "HTTP front" if command == "http" else command
-        self.supervision = Supervision(limits)
-        self._limits = limits
-        self._options = options
-        self._environment = environment
-        self._fds = fds
-        self._process: subprocess.Popen[bytes] | None = None
-
-    @property
-    def pid(self) -> int | None:
-        """The process, while it runs."""
-        return None if self._process is None else self._process.pid
-
-    def start(self) -> None:
-        """Start the process, in a session of its own: Ctrl-C comes to us, and we stop it in order."""
-        self._process = subprocess.Popen(
-            # -P: the working folder is no place to import from, whatever lies there.
-            [sys.executable, "-P", "-m", "openvino_reranker", self.command, *self._options],
-            env=self._environment,
-            pass_fds=self._fds,
-            stdin=subprocess.DEVNULL,
-            start_new_session=True,
-            preexec_fn=functools.partial(die_with_parent, os.getpid(), signal.SIGTERM),
-        )
-        self.supervision.started(time.monotonic())
-
-    def exit_status(self) -> int | None:
-        """Return the exit status if the process has ended since the last call."""
-        if self._process is None or (status := self._process.poll()) is None:
-            return None
-        self._process = None
-        return status
-
-    def kill(self) -> None:
-        """End the process now, also one that is stopped (SIGSTOP) or hangs."""
-        if self._process is not None:
-            self._process.kill()
-        self.supervision.killed()
-
-    def stop(self, at_once: Callable[[], bool]) -> None:
-        """Ask the process to stop and wait for it; kill it if it does not.
-
-        Args:
-            at_once: Returns whether to stop without finishing the work in progress; polled while waiting.
-        """
-        if self._process is None:
-            return
-        self._process.send_signal(signal.SIGTERM)
-        limit, hurried = self._limits.stop, False
-        since = time.monotonic()
-        while not self._ended_within(0.1):
-            if not hurried and at_once():
-                limit, hurried = self._limits.stop_at_once, True
-                since = time.monotonic()
-                self._process.send_signal(signal.SIGTERM)  # its second: it drops what it has
-            if time.monotonic() - since > limit:
-                logger.warning("the %s did not stop within %g s; killed", self.name, limit)
-                self._process.kill()
-                self._process.wait()
-        self._process = None
-
-    def _ended_within(self, seconds: float) -> bool:
-        assert self._process is not None
-        try:
-            self._process.wait(seconds)
-        except subprocess.TimeoutExpired:
-            return False
-        return True
 
 
 def run(arguments: argparse.Namespace, limits: Limits | None = None) -> int:
@@ -169,9 +87,6 @@ def _serve(arguments: argparse.Namespace, settings: Settings, limits: Limits, st
             return _Supervisor(settings, listening, notifier, reports, options, limits).run(stop)
     print(f"openvino-reranker: {problem}", file=sys.stderr)
     return 1
-
-
-_INSTEAD = "stop it, or choose another folder with --runtime-dir"
 
 
 def _check_unused(folder: Path) -> None:
@@ -250,7 +165,7 @@ class _Supervisor:
                 if child is not self._worker and not child.supervision.was_ready:
                     return status if status > 0 else 1
                 pause = child.supervision.ended(time.monotonic())
-                logger.warning("the %s ended with %s; %s", child.name, _in_words(status), _next_start(pause))
+                logger.warning("the %s ended with %s; %s", child.name, exit_in_words(status), _next_start(pause))
             elif (reason := child.supervision.overdue(time.monotonic())) is not None:
                 logger.error("the %s (pid %s) %s; killing it", child.name, child.pid, reason)
                 child.kill()
@@ -273,15 +188,6 @@ class _Supervisor:
         ready = f"{self._url} ({worker.model} on {worker.device}, {worker.precision})"
         print(f"ready: {ready}\nto try it in a browser: {self._url}/", flush=True)
         self._notifier.ready(ready)
-
-
-def _in_words(status: int) -> str:
-    if status >= 0:
-        return f"status {status}"
-    try:
-        return f"signal {signal.Signals(-status).name}"
-    except ValueError:
-        return f"signal {-status}"
 
 
 def _next_start(pause: float) -> str:
