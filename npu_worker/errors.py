@@ -8,6 +8,8 @@
     │   ├── NoPermission         this user may not open it
     │   ├── NoUserDriver         the kernel has an NPU, OpenVINO finds none
     │   ├── NoCompiler           nothing is installed that compiles for the NPU
+    │   ├── OldDriver            driver or compiler are too old for this OpenVINO
+    │   ├── DriverMismatch       firmware, driver and compiler are of different releases
     │   └── NotAnNpu             what answers to the name NPU is something else
     ├── CompileFailed        65  the NPU's compiler cannot make this model
     ├── NotProven            76  start-up self-test failed: no proof of NPU use, or wrong scores
@@ -26,6 +28,7 @@
 A supervisor starts a worker again whatever it ended with but 0 and the statuses in ``PERMANENT``: those need a person.
 """
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 
@@ -57,6 +60,14 @@ class NoCompiler(DeviceUnavailable):
     """Nothing is installed that compiles for the NPU."""
 
 
+class OldDriver(DeviceUnavailable):
+    """The NPU's driver or compiler is too old for this OpenVINO."""
+
+
+class DriverMismatch(DeviceUnavailable):
+    """The NPU's firmware, driver and compiler are of different releases."""
+
+
 class NotAnNpu(DeviceUnavailable):
     """What answers to the name NPU is something else."""
 
@@ -86,7 +97,18 @@ class CounterStill(NotProven):
 
 
 class WrongLogits(NotProven):
-    """The scores are not the model's."""
+    """The scores are not the model's.
+
+    Args:
+        message: The sentence to show.
+        logits: What the device returned, where it returned numbers.
+        expected: What is right.
+    """
+
+    def __init__(self, message: str, logits: Sequence[float] = (), expected: Sequence[float] = ()) -> None:
+        super().__init__(message)
+        self.logits = list(logits)
+        self.expected = list(expected)
 
 
 class DeviceLost(WorkerError):

@@ -3,7 +3,6 @@
 import json
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 from typing import Any, Literal
 
 Level = Literal["ok", "warning", "problem"]
@@ -56,7 +55,6 @@ def as_text(findings: Iterable[Finding]) -> str:
 
 
 def as_json(findings: Iterable[Finding], more: dict[str, Any] | None = None) -> str:
-    """Return the findings as JSON, with the user's home as ``~``: it will be sent to others."""
+    """Return the findings as JSON."""
     found = list(findings)
-    text = json.dumps({"worst": worst(found), "findings": [asdict(each) for each in found], **(more or {})}, indent=2)
-    return text.replace(f"{Path.home()}/", "~/")
+    return json.dumps({"worst": worst(found), "findings": [asdict(each) for each in found], **(more or {})}, indent=2)

@@ -8,12 +8,34 @@ import stat
 from pathlib import Path
 
 from ..errors import WorkerError
+from ..npu import advice
 from ..npu.busy_counter import BusyCounter
-from ..npu.sysfs import COUNTER_FILE, DEV, DRIVER, SYSFS, AccelDevice, find_npu, frequencies, list_accel, module_version
+from ..npu.platform import open_to
+from ..npu.sysfs import (
+    COUNTER_FILE,
+    DEV,
+    DRIVER,
+    DRIVERS,
+    SYSFS,
+    AccelDevice,
+    find_npu,
+    frequencies,
+    list_accel,
+    module_version,
+    read_text,
+)
 from .findings import Finding, ok, problem, warning
 
-#: The first kernel with the busy-time counter.
+#: The first kernel with the busy-time counter; distributions may have it in an older one.
 _KERNEL = (6, 11)
+#: Generations by PCI device: name, architecture.
+GENERATIONS = {
+    "0x7d1d": "Meteor Lake (3720)",
+    "0xad1d": "Arrow Lake (3720)",
+    "0x643e": "Lunar Lake (4000)",
+    "0xb03e": "Panther Lake (5010)",
+    "0xfd3e": "Wildcat Lake (5020)",
+}
 
 
 def check_machine(sysfs: Path = SYSFS, dev: Path = DEV, release: str | None = None) -> list[Finding]:
@@ -24,37 +46,31 @@ def check_machine(sysfs: Path = SYSFS, dev: Path = DEV, release: str | None = No
         dev: Where device files are.
         release: The kernel's release; this machine's if not given.
     """
-    findings = [_kernel(os.uname().release if release is None else release), _module(sysfs)]
-    findings += [
-        ok("accelerator", f"{each.name} has the driver {each.driver or 'none'}: not an Intel NPU")
-        for each in list_accel(sysfs)
-        if each.driver != DRIVER
-    ]
     device = find_npu(sysfs)
+    counted = device is not None and device.counter.exists()
+    findings = [_kernel(os.uname().release if release is None else release, counted=counted), _module(sysfs)]
+    findings += [
+        ok("accelerator", f"{other.name} has the driver {other.driver or 'none'}: not an Intel NPU")
+        for other in list_accel(sysfs)
+        if other.driver not in DRIVERS
+    ]
     if device is None:
-        return [
-            *findings,
-            problem(
-                "NPU",
-                f"no device under {sysfs / 'class/accel'} has the driver {DRIVER}",
-                "enable the NPU in the firmware's set-up, load the module, see 'sudo dmesg | grep vpu'; "
-                "without an NPU use --device CPU",
-            ),
-        ]
+        missing = f"no device under {sysfs / 'class/accel'} has the driver {DRIVER}"
+        return [*findings, problem("NPU", missing, advice.FIND_NPU)]
     pci = device.folder.resolve().name
-    findings.append(ok("NPU", f"{device.name} at {pci}, device {_text(device.folder / 'device')}"))
+    number = read_text(device.folder / "device") or "unknown"
+    generation = GENERATIONS.get(number.lower(), "a generation unknown to this program")
+    findings.append(ok("NPU", f"{device.name} at {pci}, device {number}: {generation}"))
     return [*findings, _node(device.node(dev)), _counter(sysfs), _frequencies(device)]
 
 
-def _kernel(release: str) -> Finding:
+def _kernel(release: str, *, counted: bool) -> Finding:
     numbers = tuple(int(number) for number in re.findall(r"\d+", release)[:2])
-    if numbers < _KERNEL:
-        return problem(
-            "kernel",
-            f"{release} has no {COUNTER_FILE}, without which nothing proves that the NPU works",
-            "install kernel 6.11 or newer",
-        )
-    return ok("kernel", release)
+    if numbers >= _KERNEL:
+        return ok("kernel", release)
+    if counted:
+        return ok("kernel", f"{release}, with a {COUNTER_FILE} of a newer one")
+    return warning("kernel", f"{release} is older than 6.11, the first with {COUNTER_FILE}", advice.KERNEL)
 
 
 def _module(sysfs: Path) -> Finding:
@@ -68,19 +84,10 @@ def _node(node: Path) -> Finding:
     try:
         found = node.stat()
     except OSError as error:
-        return problem("device file", f"{node}: {error.strerror}", "in a container, pass it with --device /dev/accel")
-    group = _group(found.st_gid)
-    shown = f"{node} {stat.filemode(found.st_mode)} {_user(found.st_uid)}:{group}"
+        return problem("device file", f"{node}: {error.strerror}", advice.IN_CONTAINER)
+    shown = f"{node} {stat.filemode(found.st_mode)} {_user(found.st_uid)}:{_group(found.st_gid)}"
     if not os.access(node, os.R_OK | os.W_OK):
-        if group == "root":
-            return problem(
-                "device file",
-                f"{shown}: not for this user, nor for any group",
-                "update systemd (its udev rules put accelerators in the group render) or add such a rule",
-            )
-        return problem(
-            "device file", f"{shown}: not for this user", f"sudo usermod -aG {group} $USER, then log in anew"
-        )
+        return problem("device file", f"{shown}: not open to this user", open_to(node))
     return ok("device file", f"{shown}, open to this user")
 
 
@@ -89,21 +96,14 @@ def _counter(sysfs: Path) -> Finding:
         counter = BusyCounter(sysfs)
         return ok("busy time", f"{counter.path}: {counter.read()} us since the driver was loaded")
     except WorkerError as error:
-        return problem("busy time", str(error), "install kernel 6.11 or newer; see that no sandbox hides sysfs")
+        return problem("busy time", str(error), f"{advice.KERNEL}; see that no sandbox hides sysfs")
 
 
 def _frequencies(device: AccelDevice) -> Finding:
-    found = frequencies(device)
-    if not found:
+    megahertz = frequencies(device)
+    if not megahertz:
         return warning("frequency", "the kernel does not tell", "nothing; kernels from 6.15 on tell")
-    return ok("frequency", ", ".join(f"{name} {value} MHz" for name, value in found.items()))
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="ascii", errors="replace").strip()
-    except OSError:
-        return "unknown"
+    return ok("frequency", ", ".join(f"{name} {value} MHz" for name, value in megahertz.items()))
 
 
 def _group(number: int) -> str:

@@ -1,19 +1,22 @@
-"""What OpenVINO and Intel's driver say about the NPU: versions, devices, plugin, compiler, packages."""
+"""What OpenVINO and Intel's driver say about the NPU: versions, devices, plugin, libraries, packages."""
 
-import shutil
-import subprocess
-import sys
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from ..errors import WorkerError
+from ..npu import advice
+from ..npu.driver_files import (
+    COMPILER_LIBRARIES,
+    DRIVER_LIBRARY,
+    LOADER_LIBRARY,
+    OLD_DRIVER_LIBRARY,
+    loads,
+    numbers_of,
+    read_packages,
+)
 from ..npu.platform import check_plugin, read_identity
-from ..npu.plugin_options import COMPILER_LIBRARIES, openvino_libraries
+from ..npu.plugin_options import PLUGIN_COMPILERS, openvino_libraries
 from .findings import Finding, ok, problem, warning
-
-#: Intel's packages, and the loader that OpenVINO finds the driver with.
-_PACKAGES = ("intel-level-zero-npu", "intel-driver-compiler-npu", "intel-fw-npu", "libze1", "level-zero")
-_INSTALL = "install Intel's packages intel-level-zero-npu, intel-driver-compiler-npu and intel-fw-npu of one release"
-_OLDEST = (1, 24)
 
 
 def check_openvino(core: Any, version: str) -> list[Finding]:
@@ -28,77 +31,74 @@ def check_openvino(core: Any, version: str) -> list[Finding]:
     try:
         check_plugin(core)
     except WorkerError as error:
-        return [*findings, problem("NPU plugin", str(error), "see above"), *_driver_files(), *_packages()]
-    if "NPU" in devices:
-        about = read_identity(core)
-        findings.append(ok("NPU plugin", f"{about.name}, architecture {about.architecture}, compiler {about.compiler}"))
-        if about.old_driver:
-            findings.append(
-                warning(
-                    "NPU driver",
-                    f"build {about.driver} is older than release 1.24, which computes some models wrongly",
-                    _INSTALL,
-                )
-            )
-        else:
-            findings.append(ok("NPU driver", f"build {about.driver}"))
+        findings.append(problem("NPU plugin", str(error), "see above"))
     else:
-        findings.append(
-            problem("NPU plugin", "it is there and finds no NPU", f"{_INSTALL}, and libze1 1.17.17 or newer")
+        findings += _plugin(core, devices)
+    return [*findings, *check_libraries(loads), *check_packages(read_packages())]
+
+
+def _plugin(core: Any, devices: list[str]) -> list[Finding]:
+    if not any(name == "NPU" or name.startswith("NPU.") for name in devices):
+        return [problem("NPU plugin", "it is there and finds no NPU", advice.INSTALL)]
+    identity = read_identity(core)
+    shown = f"{identity.name}, architecture {identity.architecture}, compiler {identity.compiler}"
+    findings = [ok("NPU plugin", shown)]
+    if identity.old_driver:
+        old = f"build {identity.driver} is older than release 1.24, which computes some models wrongly"
+        return [*findings, warning("NPU driver", old, advice.UPDATE)]
+    return [*findings, ok("NPU driver", f"build {identity.driver}")]
+
+
+def check_libraries(loads: Callable[[str], bool]) -> list[Finding]:
+    """Look at the libraries of the user-space driver.
+
+    Args:
+        loads: Whether the dynamic linker finds one.
+    """
+    findings = [
+        ok(about, library) if loads(library) else problem(about, f"{library} cannot be loaded", to_do)
+        for about, library, to_do in (
+            ("Level Zero", LOADER_LIBRARY, advice.LOADER),
+            ("NPU driver file", DRIVER_LIBRARY, advice.INSTALL),
         )
-    return [*findings, *_driver_files(), *_packages()]
-
-
-def _driver_files() -> list[Finding]:
-    findings = []
-    for about, library, to_do in (
-        ("Level Zero", "libze_loader.so.1", "install libze1 1.17.17 or newer (level-zero where it is called so)"),
-        ("NPU driver file", "libze_intel_npu.so.1", _INSTALL),
-    ):
-        found = ok(about, library) if _loads(library) else problem(about, f"{library} cannot be loaded", to_do)
-        findings.append(found)
-    own = [name for name in COMPILER_LIBRARIES if (openvino_libraries() / name).exists()]
+    ]
+    if loads(OLD_DRIVER_LIBRARY):
+        old = f"{OLD_DRIVER_LIBRARY} of a driver before 1.16 is still there: beside it the present one refuses to start"
+        findings.append(problem("old NPU driver", old, advice.LEFT_OVER))
+    own = [name for name in PLUGIN_COMPILERS if (openvino_libraries() / name).exists()]
+    drivers = next(filter(loads, COMPILER_LIBRARIES), None)
     if own:
         findings.append(ok("NPU compiler", f"OpenVINO's own: {', '.join(own)}"))
-    elif _loads("libnpu_driver_compiler.so"):
-        findings.append(ok("NPU compiler", "the driver's: libnpu_driver_compiler.so"))
+    elif drivers is not None:
+        findings.append(ok("NPU compiler", f"the driver's: {drivers}"))
     else:
-        findings.append(
-            problem("NPU compiler", "neither OpenVINO's own nor libnpu_driver_compiler.so is installed", _INSTALL)
-        )
+        missing = f"none: neither OpenVINO's own nor {' or '.join(COMPILER_LIBRARIES)} can be loaded"
+        findings.append(problem("NPU compiler", missing, advice.COMPILER))
     return findings
 
 
-def _loads(library: str) -> bool:
-    # In a process of its own: what such a library does when it is loaded is its own affair.
-    command = [sys.executable, "-P", "-c", "import ctypes, sys; ctypes.CDLL(sys.argv[1])", library]
-    return subprocess.run(command, capture_output=True, check=False).returncode == 0
+def check_packages(installed: Mapping[str, str] | None) -> list[Finding]:
+    """Look at the versions of Intel's packages: old ones, of different releases, a loader that is too old.
 
-
-def _packages() -> list[Finding]:
-    """Return the versions of Intel's packages, where dpkg knows them."""
-    dpkg = shutil.which("dpkg-query")
-    if dpkg is None:
+    Args:
+        installed: Versions by name; None where there is no dpkg.
+    """
+    if installed is None:
         return []
-    done = subprocess.run(
-        [dpkg, "--show", "--showformat", "${Package} ${Version} ${db:Status-Status}\n", *_PACKAGES],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    lines = (line.split() for line in done.stdout.splitlines())
-    installed = {line[0]: line[1] for line in lines if len(line) == 3 and line[2] == "installed"}
-    if not installed:
-        return [
-            warning("packages", "dpkg knows none of Intel's NPU packages", f"{_INSTALL}, unless installed otherwise")
-        ]
+    if not any(name in installed for name in advice.PACKAGES):
+        missing = "dpkg knows none of Intel's NPU packages"
+        return [warning("packages", missing, f"unless they were installed otherwise: {advice.INSTALL}")]
     shown = ", ".join(f"{name} {version}" for name, version in installed.items())
-    if is_old(installed.get("intel-level-zero-npu", "")):
-        return [warning("packages", f"{shown}: drivers before 1.24 compute some models wrongly", _INSTALL)]
-    return [ok("packages", shown)]
-
-
-def is_old(version: str) -> bool:
-    """Return whether a driver package's version is known and before 1.24."""
-    numbers = version.split(".")[:2]
-    return len(numbers) == 2 and all(map(str.isdecimal, numbers)) and tuple(map(int, numbers)) < _OLDEST
+    findings = []
+    releases = {name: numbers_of(installed[name], 3) for name in advice.PACKAGES if name in installed}
+    if len(set(releases.values())) > 1:
+        findings.append(problem("packages", f"{shown}: of different releases", advice.ONE_RELEASE))
+    release = releases.get(advice.PACKAGES[0])
+    if release is not None and release < advice.LEAST_RELEASE:
+        old = f"{shown}: drivers before 1.24 compute some models wrongly"
+        findings.append(warning("packages", old, advice.UPDATE))
+    loader = numbers_of(installed.get("libze1", installed.get("level-zero", "")), 3)
+    if loader is not None and loader < advice.LEAST_LOADER:
+        old = f"libze1 {'.'.join(map(str, loader))} does not know the driver's present name"
+        findings.append(problem("Level Zero", old, advice.LOADER))
+    return findings or [ok("packages", shown)]

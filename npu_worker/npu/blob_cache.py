@@ -2,7 +2,8 @@
 
 OpenVINO imports a blob with zeroed bytes without a word, so nothing is handed to it that is not, byte for byte,
 what the compiler gave. Beside a blob stands a note with its sha256 and everything it was compiled from and with.
-Instead of a blob there may be a mark that says how compiling ended badly.
+Instead of a blob there may be a mark that says how compiling ended badly, and one that counts how often the device
+was lost in the bucket's self-test.
 """
 
 import contextlib
@@ -39,13 +40,22 @@ class Mark(msgspec.Struct, frozen=True):
     made_of: dict[str, str]
 
 
+class Losses(msgspec.Struct, frozen=True):
+    """How often a bucket's self-test lost the device since the driver was loaded, and what happened last."""
+
+    times: int
+    happened: str
+    device_epoch: str
+    made_of: dict[str, str]
+
+
 class BlobCache:
     """The compiled buckets of one model for one device, driver, compiler and set of options.
 
     Args:
         root: The cache's folder; made when something is put there.
         card: The model's.
-        identity: Device, driver and compiler.
+        identity: Device, driver, firmware and compiler.
         options: Everything the plugin is told.
     """
 
@@ -82,7 +92,7 @@ class BlobCache:
         try:
             digest = sha256(compiled)
             for old in self._root.glob(f"{self._stem(length)}-*"):
-                if not old.name.endswith(".making"):
+                if old.suffix != ".making":
                     old.unlink(missing_ok=True)
             compiled.rename(blob)
             write_atomically(note, msgspec.json.encode(Note(digest, self._made_of(length))))
@@ -115,18 +125,39 @@ class BlobCache:
             return None
         return mark if mark.made_of == self._made_of(length) else None
 
-    def put_mark(self, length: int, happened: str) -> None:
-        """Note that compiling ended badly once more."""
+    def put_mark(self, length: int, happened: str, times: int = 1) -> None:
+        """Note that a bucket ended badly so many times more."""
         before = self.mark(length)
-        mark = Mark((before.times if before else 0) + 1, happened, self._made_of(length))
+        mark = Mark((before.times if before else 0) + times, happened, self._made_of(length))
+        self._put_beside(self._mark_path(length), mark)
+
+    def count_losses(self, length: int, device_epoch: str) -> int:
+        """Return how often the bucket's self-test lost the device since the driver was loaded."""
+        losses = self._losses(length)
+        return losses.times if losses is not None and losses.device_epoch == device_epoch else 0
+
+    def note_loss(self, length: int, device_epoch: str, happened: str) -> None:
+        """Note that the device was lost in the bucket's self-test."""
+        times = self.count_losses(length, device_epoch) + 1
+        self._put_beside(self._loss_path(length), Losses(times, happened, device_epoch, self._made_of(length)))
+
+    def clear_marks(self, length: int) -> None:
+        """Forget that the bucket ended badly."""
+        for path in (self._mark_path(length), self._loss_path(length)):
+            with contextlib.suppress(OSError):
+                path.unlink()
+
+    def _losses(self, length: int) -> Losses | None:
+        try:
+            losses = msgspec.json.decode(self._loss_path(length).read_bytes(), type=Losses)
+        except (OSError, msgspec.DecodeError):
+            return None
+        return losses if losses.made_of == self._made_of(length) else None
+
+    def _put_beside(self, path: Path, content: msgspec.Struct) -> None:
         with contextlib.suppress(OSError):
             self._root.mkdir(mode=0o700, parents=True, exist_ok=True)
-            write_atomically(self._mark_path(length), msgspec.json.encode(mark))
-
-    def clear_mark(self, length: int) -> None:
-        """Forget that compiling ended badly."""
-        with contextlib.suppress(OSError):
-            self._mark_path(length).unlink()
+            write_atomically(path, msgspec.json.encode(content))
 
     def _made_of(self, length: int) -> dict[str, str]:
         return {**self._common, "tokens": str(length)}
@@ -143,6 +174,9 @@ class BlobCache:
 
     def _mark_path(self, length: int) -> Path:
         return self._root / f"{self._stem(length)}-{self._key(length)}.poisoned"
+
+    def _loss_path(self, length: int) -> Path:
+        return self._root / f"{self._stem(length)}-{self._key(length)}.lost"
 
     def _throw_away(self, length: int, why: str) -> None:
         logger.warning("threw away the compiled bucket of %d tokens: %s", length, why)

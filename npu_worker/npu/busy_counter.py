@@ -1,4 +1,4 @@
-"""The driver's own word on whether the NPU worked: ``npu_busy_time_us``, read sparingly.
+"""The kernel driver's counter of the NPU's busy time, ``npu_busy_time_us``, read sparingly.
 
 It is the wall-clock time during which at least one job of any process was outstanding, µs since the driver was
 loaded. Reading it takes the driver's job lock, hence the limit.
@@ -9,7 +9,8 @@ import time
 from pathlib import Path
 
 from ..errors import CounterLost, CounterUnreadable, NoCounter, NoNpu
-from .sysfs import DRIVER, SYSFS, driver_of, find_npu
+from . import advice
+from .sysfs import DRIVER, DRIVERS, SYSFS, driver_of, find_npu
 
 #: The least time between two reads, s: 20 a second.
 READ_EVERY_S = 0.05
@@ -39,8 +40,7 @@ class BusyCounter:
             self._read_file()
         except FileNotFoundError:
             raise NoCounter(
-                f"there is no {self.path}, so nothing can prove that the NPU works: it needs kernel 6.11 or newer "
-                "(see 'uname -r')"
+                f"there is no {self.path}, so nothing can prove that the NPU works: {advice.KERNEL} (see 'uname -r')"
             ) from None
         except (OSError, ValueError) as error:
             raise CounterUnreadable(
@@ -62,14 +62,14 @@ class BusyCounter:
             if now < self._allowed_at:
                 return None
             self._allowed_at = now + READ_EVERY_S
-            if (driver := driver_of(self._device.folder)) != DRIVER:
+            if (driver := driver_of(self._device.folder)) not in DRIVERS:
                 raise CounterLost(
-                    f"{self._device.name} has the driver {driver or 'nobody'} now, not {DRIVER}: was it unloaded?"
+                    f"{self._device.name} has {driver or 'no driver'} now, not {DRIVER}: was it unloaded?"
                 )
             try:
                 return self._read_file()
             except (OSError, ValueError) as error:
-                raise CounterLost(f"{self.path} can be read no more: {error}") from error
+                raise CounterLost(f"{self.path} can no longer be read: {error}") from error
 
     def read(self) -> int:
         """Return the counter, µs, as soon as a read is allowed. Raises as ``try_read``."""

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..errors import StoodStill
+from . import advice
 from .busy_counter import BusyCounter
-from .error_messages import RELOAD
 
 logger = logging.getLogger("openvino_reranker.worker")
 
@@ -121,7 +121,7 @@ class BusyMonitor:
         if self._still >= self._patience:
             raise StoodStill(
                 f"{self._counter.path} stood still at {self._tally.last} us over {self._still} batches that the NPU "
-                f"claims to have run: it does not prove its work any more; {RELOAD}"
+                f"claims to have run: nothing proves its work any more; {advice.RELOAD}"
             )
         return settled
 

@@ -5,10 +5,13 @@ import signal
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import msgspec
 
 from .compiler_process import Order, Outcome
+
+Answer = TypeVar("Answer")
 
 
 class CompilerDied(Exception):
@@ -18,12 +21,22 @@ class CompilerDied(Exception):
 def run_child(
     command: Sequence[str], model: Path, tokens: int, options: dict[str, str], output: Path, limit_s: float
 ) -> Outcome:
-    """Compile one bucket in a child process; its own messages go to our standard error.
+    """Compile one bucket in a child process; its own messages go to our standard error. Raises ``CompilerDied``."""
+    return ask_child(command, Order(str(model), tokens, options, str(output), os.getpid()), Outcome, limit_s)
+
+
+def ask_child(command: Sequence[str], order: msgspec.Struct, kind: type[Answer], limit_s: float) -> Answer:
+    """Send an order to a child process as JSON and return its answer, whatever becomes of it afterwards.
+
+    Args:
+        command: The child.
+        order: What it reads from standard input.
+        kind: The type of what it writes to standard output.
+        limit_s: How long it may take, s.
 
     Raises:
-        CompilerDied: It was killed, aborted, took too long, or answered nonsense.
+        CompilerDied: It was killed, aborted, took too long, or gave no valid answer.
     """
-    order = Order(str(model), tokens, options, str(output), os.getpid())
     try:
         done = subprocess.run(
             command, input=msgspec.json.encode(order), stdout=subprocess.PIPE, timeout=limit_s, check=False
@@ -32,14 +45,15 @@ def run_child(
         raise CompilerDied(f"the compiler was not done after {limit_s:g} s and was stopped") from None
     except OSError as error:
         raise CompilerDied(f"the compiler cannot be started: {error}") from error
+    try:
+        return msgspec.json.decode(done.stdout, type=kind)
+    except msgspec.DecodeError:
+        pass
     if done.returncode < 0:
         raise CompilerDied(f"the compiler's process was ended by {_signal_name(-done.returncode)}")
     if done.returncode:
         raise CompilerDied(f"the compiler's process ended with status {done.returncode}")
-    try:
-        return msgspec.json.decode(done.stdout, type=Outcome)
-    except msgspec.DecodeError:
-        raise CompilerDied(f"the compiler's process answered {done.stdout[:80]!r}") from None
+    raise CompilerDied(f"the compiler's process answered {done.stdout[:80]!r}")
 
 
 def _signal_name(number: int) -> str:

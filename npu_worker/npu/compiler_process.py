@@ -9,14 +9,12 @@ import signal
 import sys
 import time
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import msgspec
-from openvino_reranker.daemon.parent_death import die_with_parent  # absolute: this file is run as a script
+import openvino as ov
 
-# As in this package's __init__, which is not run here: ``import openvino`` reports to its maker where it can.
-cast("dict[str, Any]", sys.modules).setdefault("openvino_telemetry", None)
-import openvino as ov  # noqa: E402
+from ...daemon.parent_death import die_with_parent
 
 
 class Order(msgspec.Struct, frozen=True):
@@ -32,7 +30,7 @@ class Order(msgspec.Struct, frozen=True):
 class Outcome(msgspec.Struct, frozen=True):
     """What came of it: how long it took, s; ``error`` if it failed; ``not_exported`` if only the export did."""
 
-    seconds: float = 0.0
+    seconds: float
     error: str = ""
     not_exported: str = ""
 
@@ -71,6 +69,8 @@ def main() -> None:
     outcome = compile_order(order)
     with open(answers, "wb") as answer:  # noqa: PTH123  (a descriptor)
         answer.write(msgspec.json.encode(outcome))
+    # All is said. Level Zero is known to crash while it is unloaded, which must not look like a compiler that crashed.
+    os._exit(0)
 
 
 if __name__ == "__main__":

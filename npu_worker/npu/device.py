@@ -15,14 +15,15 @@ from ..device import Finished, Wake
 from ..errors import DeviceLost, WorkerError
 from ..packing import Run
 from ..tokenization import Row
+from . import advice
 from .bucket_plan import plan, with_costs
 from .busy_monitor import BusyMonitor
 from .compiled_bucket import BucketRequest, CompiledBucket
-from .error_messages import RELOAD, translate
-from .self_test import Proof
+from .error_messages import Doing, translate
+from .self_test import SelfTest
 
-#: So many answers in a row that are no numbers, and the device is broken, not the texts.
-NO_NUMBERS_IN_A_ROW = 3
+#: So many logits in a row that are NaN or infinite, and the device is broken, not the texts.
+MOST_NOT_FINITE = 3
 
 
 class NpuDevice:
@@ -32,7 +33,7 @@ class NpuDevice:
 
     Args:
         wanted: Tokens of all the buckets it is to have.
-        requests: Rows in flight over all of them; 0 until the first compiled bucket tells.
+        requests: Rows in flight over all of them.
         precision: Of the arithmetic, for status pages.
         busy_monitor: What proves that it works.
         about: What else status pages show.
@@ -58,10 +59,10 @@ class NpuDevice:
         # Shared with the thread that compiles:
         self._lock = threading.Lock()
         self._ready: dict[int, CompiledBucket] = {}
-        self._proofs: dict[int, Proof] = {}
+        self._self_tests: dict[int, SelfTest] = {}
         self._given_up: dict[int, str] = {}
-        self._trouble: WorkerError | None = None
-        self._no_numbers = 0
+        self._error: WorkerError | None = None
+        self._not_finite = 0
         self._wake: Wake | None = None
 
     # --- what the worker's loop calls ---------------------------------------------------------------
@@ -104,22 +105,22 @@ class NpuDevice:
             self._ready[request.bucket].free.append(request)
             if isinstance(logit, ArithmeticError):
                 # A text may overflow fp16; a device that answers nothing else is broken.
-                self._no_numbers += 1
-                if self._no_numbers >= NO_NUMBERS_IN_A_ROW:
-                    self.fail(DeviceLost(f"{logit}, {self._no_numbers} times in a row: {RELOAD}"))
+                self._not_finite += 1
+                if self._not_finite >= MOST_NOT_FINITE:
+                    self.fail(DeviceLost(f"{logit}, {self._not_finite} times in a row: {advice.RELOAD}"))
                 finished.append(Finished(run, logit, when))
             elif isinstance(logit, Exception):
-                self.fail(DeviceLost(str(translate(str(logit), "an inference", DeviceLost))))
+                self.fail(translate(str(logit), Doing.RUNNING, "an inference", DeviceLost))
                 finished.append(Finished(run, logit, when))
             else:
-                self._no_numbers = 0
+                self._not_finite = 0
                 finished.append(Finished(run, [logit], when))
         return finished
 
     def check(self) -> None:
         """Raise what makes it impossible to go on, if anything does."""
-        if self._trouble is not None:
-            raise self._trouble
+        if self._error is not None:
+            raise self._error
 
     def progress(self) -> str:
         """Return how far compiling is, such as ``compiling 3/7``; empty when it is done."""
@@ -131,15 +132,28 @@ class NpuDevice:
         """Return what status pages show."""
         progress = self.progress()
         with self._lock:
-            buckets = {str(tokens): self._state(tokens) for tokens in self.wanted}
+            buckets = {str(tokens): self.details_of(tokens) for tokens in self.wanted}
         return {"npu": self._about, "compile": progress or "done", "buckets": buckets, **self.busy_monitor.details()}
+
+    def details_of(self, tokens: int) -> dict[str, Any]:
+        """Return what status pages show of a bucket."""
+        if (why := self._given_up.get(tokens)) is not None:
+            return {"state": "given up", "why": why}
+        if (result := self._self_tests.get(tokens)) is None:
+            return {"state": "pending"}
+        return {
+            "state": "ready",
+            "busy_us": result.rise_us,
+            "worst_logit_error": round(result.worst, 5),
+            "rows_per_second": round(result.rows_per_second, 1),
+        }
 
     # --- what the thread that compiles calls --------------------------------------------------------
 
-    def admit(self, bucket: CompiledBucket, proof: Proof) -> None:
-        """Take a proven bucket into service."""
+    def admit(self, bucket: CompiledBucket, result: SelfTest) -> None:
+        """Take a bucket that has passed its self-test into service."""
         with self._lock:
-            self._proofs[bucket.tokens] = proof
+            self._self_tests[bucket.tokens] = result
             self._ready[bucket.tokens] = bucket
             self.buckets = with_costs(sorted(self._ready))
         self._wake_up()
@@ -153,20 +167,8 @@ class NpuDevice:
     def fail(self, error: WorkerError) -> None:
         """Note what makes it impossible to go on; the first such thing counts."""
         with self._lock:
-            self._trouble = self._trouble or error
+            self._error = self._error or error
         self._wake_up()
-
-    def _state(self, tokens: int) -> dict[str, Any]:
-        if (why := self._given_up.get(tokens)) is not None:
-            return {"state": "given up", "why": why}
-        if (proof := self._proofs.get(tokens)) is None:
-            return {"state": "waiting"}
-        return {
-            "state": "proven",
-            "busy_us": proof.rise_us,
-            "worst_logit_error": round(proof.worst, 5),
-            "rows_per_second": round(proof.rows_per_second, 1),
-        }
 
     def _wake_up(self) -> None:
         if self._wake is not None:

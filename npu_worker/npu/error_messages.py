@@ -1,58 +1,88 @@
-"""What OpenVINO and the driver say, and what it means: known error texts, each with a sentence and what to do.
+"""What OpenVINO and the driver say, what it means, and what to do: known error texts.
 
-The texts are those of OpenVINO 2024 to 2026 and of Intel's Linux driver, as users met them.
+The texts are those of OpenVINO 2024 to 2026 and of Intel's Linux driver, as its source has them or users met them.
+One text can mean several things: the driver says ``ZE_RESULT_ERROR_UNKNOWN`` for a model its compiler gives up, for a
+compiled model it cannot load, and for a device that is gone. So it matters what was being done. SPEC.md holds this
+table in words.
 """
 
 from dataclasses import dataclass
+from enum import Enum
 
 from ..errors import (
     CompileFailed,
     DeviceLost,
     DeviceUnavailable,
+    DriverMismatch,
     ModelUnusable,
     NoCompiler,
     NoPermission,
     NoUserDriver,
+    OldDriver,
     WorkerError,
 )
+from . import advice
 
-RELOAD = "reload the driver with 'sudo modprobe -r intel_vpu && sudo modprobe intel_vpu', or start the machine anew"
+
+class Doing(Enum):
+    """What was being done when an error came."""
+
+    ASKING = "asking OpenVINO about the NPU"
+    COMPILING = "compiling"
+    LOADING = "loading a compiled model"
+    RUNNING = "inference"
+
+
+_ALWAYS = frozenset(Doing)
+_COMPILING = frozenset({Doing.COMPILING})
+_LOADING = frozenset({Doing.LOADING})
+_COMPILING_OR_LOADING = frozenset({Doing.COMPILING, Doing.LOADING})
+_ASKING_OR_RUNNING = frozenset({Doing.ASKING, Doing.RUNNING})
+
 _DYNAMIC = (
     "the NPU runs static shapes only, and this model keeps a dynamic one: export it anew with "
     "'optimum-cli export openvino --task text-classification', or pull a model in safetensors"
 )
-_COMPILER = (
-    "no compiler for the NPU is installed: install Intel's package intel-driver-compiler-npu, of the same release "
-    "as intel-level-zero-npu"
-)
-_USER_DRIVER = (
-    "the NPU's user-space driver finds no NPU: install Intel's packages intel-level-zero-npu and intel-fw-npu and a "
-    "libze1 of 1.17.17 or newer, then look at 'openvino-reranker doctor'"
-)
-_PERMISSION = (
-    "this user may not open the NPU: join the group that owns /dev/accel/accel* ('sudo usermod -aG render $USER'), "
-    "then log in anew"
-)
-_LOST = f"the NPU hung, was reset or is gone: {RELOAD}"
-_COMPILE = (
-    "the NPU's compiler gave this model up: update Intel's NPU driver (1.24 or newer), or leave this length out "
-    "with --npu-buckets"
-)
-_OLD_DRIVER = "the NPU's driver is too old for this OpenVINO: update Intel's NPU driver packages"
-_BLOB = "a compiled model in the cache is damaged or of another driver: it is thrown away and compiled again"
-_OPTION = "the NPU's plugin does not know an option: leave it out of --npu-options"
+_LOST = f"the NPU hung, was reset or is gone: {advice.RELOAD}"
+_FAILED = f"the NPU's driver failed and does not say why: {advice.RELOAD}"
+_NO_COMPILER = f"no compiler for the NPU is installed: {advice.COMPILER}"
+_NO_DRIVER = f"the NPU's user-space driver finds no NPU: {advice.INSTALL}; then see 'openvino-reranker doctor'"
+_MISMATCH = f"the NPU's firmware, driver and compiler are of different releases: {advice.ONE_RELEASE}"
+_OLD = f"the NPU's driver or compiler is too old for this OpenVINO, or refuses the model: {advice.UPDATE}"
+_COMPILE = f"the NPU's compiler gave this model up: {advice.UPDATE}, or leave this length out with --npu-buckets"
+_MEMORY = "there was not enough memory for it: free some, choose fewer --npu-buckets, or a smaller model"
+_BLOB = "this compiled model is damaged or of another driver: it is compiled again"
+_OPTION = "the NPU's plugin does not know an option or its value: leave it out of --npu-options"
 
 
 @dataclass(frozen=True, slots=True)
 class KnownError:
-    """A text that identifies an error, the error it is, and the sentence for it."""
+    """A text that identifies an error, the error it is, and the sentence for it.
+
+    Attributes:
+        text: What the message contains; ``…`` stands for anything.
+        error: What to raise.
+        sentence: What it means and what to do.
+        doing: When it means that.
+        marks: Whether, of a compilation, it counts against the bucket: not where a package is to be repaired.
+    """
 
     text: str
     error: type[WorkerError]
     sentence: str
+    doing: frozenset[Doing] = _ALWAYS
+    marks: bool = True
+
+    def fits(self, text: str, doing: Doing) -> bool:
+        """Return whether a message that came while something was being done is this error."""
+        return doing in self.doing and all(part in text for part in self.text.split("…"))
 
 
-#: The first that is found in a message counts.
+_NO_FEATURE = "ZE_RESULT_ERROR_UNSUPPORTED_FEATURE"
+#: The driver returns the same code, and no text, where it has no compiler and where it is too old.
+_WITHOUT_COMPILER = KnownError(_NO_FEATURE, NoCompiler, _NO_COMPILER, _COMPILING, marks=False)
+
+#: The first that is contained in a message, and fits what was being done, counts.
 KNOWN = (
     KnownError("to_shape was called on a dynamic shape", ModelUnusable, _DYNAMIC),
     KnownError("get_shape was called on a descriptor::Tensor with dynamic shape", ModelUnusable, _DYNAMIC),
@@ -63,48 +93,77 @@ KNOWN = (
     KnownError("Failed to check SDPA nodes", ModelUnusable, _DYNAMIC),
     KnownError("ZE_RESULT_ERROR_DEVICE_LOST", DeviceLost, _LOST),
     KnownError("0x70000001", DeviceLost, _LOST),
-    KnownError("MAPPED_INFERENCE_VERSION is NOT compatible with the ELF", CompileFailed, _BLOB),
-    KnownError("Unexpected end of ORC input stream", CompileFailed, _BLOB),
-    KnownError("No backend registered during model import", CompileFailed, _BLOB),
-    KnownError("VCL compiler loading failed", NoCompiler, _COMPILER),
-    KnownError("libopenvino_intel_npu_compiler_loader.so", NoCompiler, _COMPILER),
-    KnownError("libopenvino_intel_npu_compiler.so", NoCompiler, _COMPILER),
-    KnownError("libnpu_driver_compiler.so", NoCompiler, _COMPILER),
-    KnownError("Could not find an NPU device", NoUserDriver, _USER_DRIVER),
-    KnownError("No available devices", NoUserDriver, _USER_DRIVER),
-    KnownError("No available backend", NoUserDriver, _USER_DRIVER),
-    KnownError("/dev/accel/accel0': Permission denied", NoPermission, _PERMISSION),
-    KnownError("Permission denied", NoPermission, _PERMISSION),
-    KnownError("ZE_RESULT_ERROR_UNSUPPORTED_FEATURE", DeviceUnavailable, _OLD_DRIVER),
-    KnownError("[NPU_VCL] Compiler returned msg", CompileFailed, _COMPILE),
-    KnownError("0x78000004", CompileFailed, _COMPILE),
-    KnownError("StopLocationVerifierPass", CompileFailed, _COMPILE),
-    KnownError("Unsupported configuration key", DeviceUnavailable, _OPTION),
-    KnownError("Unsupported property", DeviceUnavailable, _OPTION),
-    # Says nothing by itself, so it comes last.
-    KnownError("ZE_RESULT_ERROR_UNKNOWN", DeviceLost, f"the NPU's driver failed and does not say why: {RELOAD}"),
-    KnownError("0x7ffffffe", DeviceLost, f"the NPU's driver failed and does not say why: {RELOAD}"),
+    KnownError("ZE_RESULT_ERROR_OUT_OF_HOST_MEMORY", CompileFailed, _MEMORY, _COMPILING_OR_LOADING, marks=False),
+    KnownError("ZE_RESULT_ERROR_OUT_OF_DEVICE_MEMORY", CompileFailed, _MEMORY, _COMPILING_OR_LOADING, marks=False),
+    # Fresh from the compiler it is the firmware that does not fit; from the cache it is the compiled model.
+    KnownError(
+        "MAPPED_INFERENCE_VERSION is NOT compatible with the ELF", DriverMismatch, _MISMATCH, _COMPILING, marks=False
+    ),
+    KnownError("ZE_RESULT_ERROR_INVALID_NATIVE_BINARY", DriverMismatch, _MISMATCH, _COMPILING, marks=False),
+    KnownError("VCL Compiler API version mismatch", DriverMismatch, _MISMATCH, _COMPILING, marks=False),
+    KnownError("ZE_RESULT_ERROR_UNSUPPORTED_VERSION", DriverMismatch, _MISMATCH, _COMPILING, marks=False),
+    KnownError("MAPPED_INFERENCE_VERSION is NOT compatible with the ELF", CompileFailed, _BLOB, _LOADING),
+    KnownError("ZE_RESULT_ERROR_INVALID_NATIVE_BINARY", CompileFailed, _BLOB, _LOADING),
+    KnownError("Unexpected end of ORC input stream", CompileFailed, _BLOB, _LOADING),
+    KnownError("No backend registered during model import", CompileFailed, _BLOB, _LOADING),
+    KnownError("VCL compiler loading failed", NoCompiler, _NO_COMPILER),
+    KnownError("libopenvino_intel_npu_compiler_loader.so", NoCompiler, _NO_COMPILER),
+    KnownError("libopenvino_intel_npu_compiler.so", NoCompiler, _NO_COMPILER),
+    KnownError("Could not find an NPU device", NoUserDriver, _NO_DRIVER),
+    KnownError("Could not find a valid NPU device", NoUserDriver, _NO_DRIVER),
+    KnownError("No available devices", NoUserDriver, _NO_DRIVER),
+    KnownError("No available backend", NoUserDriver, _NO_DRIVER),
+    KnownError("/dev/accel/accel", NoPermission, f"this user may not open the NPU: {advice.join_group('render')}"),
+    KnownError(_NO_FEATURE, OldDriver, _OLD, _COMPILING, marks=False),
+    KnownError("API version found in the serialized model is not supported", OldDriver, _OLD, _COMPILING, marks=False),
+    KnownError("unsupported opset", OldDriver, _OLD, _COMPILING, marks=False),
+    KnownError("[NPU_DRV] Driver reports a failure from vcl", CompileFailed, _COMPILE, _COMPILING),
+    KnownError("[NPU_VCL] Compiler returned msg", CompileFailed, _COMPILE, _COMPILING),
+    KnownError("StopLocationVerifierPass", CompileFailed, _COMPILE, _COMPILING),
+    KnownError("0x78000004", CompileFailed, _COMPILE, _COMPILING),
+    KnownError("Unsupported configuration key", DeviceUnavailable, _OPTION, marks=False),
+    KnownError("Unsupported property", DeviceUnavailable, _OPTION, marks=False),
+    KnownError("is not a valid … option", DeviceUnavailable, _OPTION, marks=False),
+    KnownError("is not supported for current configuration", DeviceUnavailable, _OPTION, marks=False),
+    # They say nothing by themselves, so they come last.
+    KnownError("ZE_RESULT_ERROR_UNKNOWN", CompileFailed, _COMPILE, _COMPILING),
+    KnownError("0x7ffffffe", CompileFailed, _COMPILE, _COMPILING),
+    KnownError("ZE_RESULT_ERROR_UNKNOWN", CompileFailed, _BLOB, _LOADING),
+    KnownError("0x7ffffffe", CompileFailed, _BLOB, _LOADING),
+    KnownError("ZE_RESULT_ERROR_UNKNOWN", DeviceLost, _FAILED, _ASKING_OR_RUNNING),
+    KnownError("0x7ffffffe", DeviceLost, _FAILED, _ASKING_OR_RUNNING),
 )
 
 
-def find_known(text: str) -> KnownError | None:
-    """Return the entry of ``KNOWN`` for an error text, if there is one."""
-    return next((known for known in KNOWN if known.text in text), None)
+def find_known(text: str, doing: Doing, *, has_compiler: bool = True) -> KnownError | None:
+    """Return the entry of ``KNOWN`` for an error text, if there is one.
+
+    Args:
+        text: What OpenVINO said.
+        doing: What was being done.
+        has_compiler: Whether a compiler is installed: the driver says nothing else where none is.
+    """
+    known = next((known for known in KNOWN if known.fits(text, doing)), None)
+    return _WITHOUT_COMPILER if known is not None and known.text == _NO_FEATURE and not has_compiler else known
 
 
-def translate(text: str, doing: str, otherwise: type[WorkerError]) -> WorkerError:
+def translate(
+    text: str, doing: Doing, what: str, otherwise: type[WorkerError], *, has_compiler: bool = True
+) -> WorkerError:
     """Return an error to raise for what OpenVINO said.
 
     Args:
         text: What it said.
-        doing: What was being done, such as ``compiling 128 tokens``.
+        doing: What was being done.
+        what: That in words, such as ``compiling 128 tokens``.
         otherwise: The error for a text that is not known.
+        has_compiler: As for ``find_known``.
     """
-    known = find_known(text)
-    said = innermost(text)
+    known = find_known(text, doing, has_compiler=has_compiler)
+    reason = innermost(text)
     if known is None:
-        return otherwise(f"{doing} on the NPU failed: {said}")
-    return known.error(f"{doing} on the NPU failed: {known.sentence} ({said})")
+        return otherwise(f"{what} on the NPU failed: {reason}")
+    return known.error(f"{what} on the NPU failed: {known.sentence} ({reason})")
 
 
 def innermost(text: str) -> str:

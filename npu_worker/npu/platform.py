@@ -15,7 +15,8 @@ from typing import Any
 import openvino as ov
 
 from ..errors import NoNpu, NoPermission, NotAnNpu, NoUserDriver
-from . import compiler_process
+from . import advice, compiler_process
+from .driver_files import FIRMWARE, OLD_DRIVER_LIBRARY, find_compiler, hash_firmware, loads
 from .sysfs import DEV, DRIVER, SYSFS, find_npu, list_accel, module_version
 
 PLUGIN = "openvino_intel_npu_plugin"
@@ -29,17 +30,21 @@ _IDENTITY = ("NPU_DRIVER_VERSION", "NPU_COMPILER_VERSION", "DEVICE_ARCHITECTURE"
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """What device, driver and compiler say they are; ``unknown`` where they do not."""
+    """What device, driver and compiler say they are; ``unknown`` where they do not.
+
+    ``firmware`` is a fingerprint of the files on disk: nothing says which one the device runs.
+    """
 
     openvino: str
     driver: str
     compiler: str
     architecture: str
     name: str
+    firmware: str = ""
 
     @property
     def old_driver(self) -> bool:
-        """Whether the driver is older than 1.24, which is known to compute wrongly without a word."""
+        """Whether the driver was built before release 1.24; older ones compute some models wrongly without an error."""
         return self.driver.isdecimal() and 1_000_000_000 < int(self.driver) < DRIVER_1_24
 
 
@@ -49,14 +54,16 @@ class Platform:
     Args:
         sysfs: Where sysfs is.
         dev: Where device files are.
+        firmware: Where firmware files are.
     """
 
     #: Options every compilation gets, unseen by the filter.
     forced_options: Mapping[str, str] = {}
 
-    def __init__(self, sysfs: Path = SYSFS, dev: Path = DEV) -> None:
+    def __init__(self, sysfs: Path = SYSFS, dev: Path = DEV, firmware: Path = FIRMWARE) -> None:
         self.sysfs = sysfs
         self._dev = dev
+        self._firmware = firmware
 
     def make_core(self) -> Any:
         """Return OpenVINO's core."""
@@ -64,8 +71,7 @@ class Platform:
 
     def compile_command(self) -> Sequence[str]:
         """Return the command of the process that compiles."""
-        # By its file: it needs nothing of this package, and its neighbours must not hide other modules (-P).
-        return (sys.executable, "-P", compiler_process.__file__)
+        return (sys.executable, "-P", "-m", compiler_process.__name__)
 
     def identify(self, core: Any) -> Identity:
         """Look for the NPU from the kernel upwards and return what it is.
@@ -78,12 +84,29 @@ class Platform:
         """
         self._check_kernel()
         check_plugin(core)
-        if "NPU" not in core.available_devices:
-            raise NoUserDriver(
-                f"the kernel has an NPU, but OpenVINO finds only {', '.join(core.available_devices)}: install Intel's "
-                "packages intel-level-zero-npu, intel-driver-compiler-npu and intel-fw-npu, and libze1 1.17.17 or newer"
-            )
-        return read_identity(core)
+        devices = core.available_devices
+        if not any(name == "NPU" or name.startswith("NPU.") for name in devices):
+            found = f"the kernel has an NPU, but OpenVINO finds only {', '.join(devices)}"
+            if loads(OLD_DRIVER_LIBRARY):
+                raise NoUserDriver(
+                    f"{found}: {OLD_DRIVER_LIBRARY} of a driver before 1.16 is still installed, and beside it the "
+                    f"present driver refuses to start; remove it: {advice.LEFT_OVER}"
+                )
+            raise NoUserDriver(f"{found}: {advice.INSTALL}")
+        return read_identity(core, self._firmware)
+
+    def has_compiler(self) -> bool:
+        """Return whether the driver has something to compile with."""
+        return find_compiler() is not None
+
+    def device_epoch(self) -> str:
+        """Return what changes when the driver is reloaded or the machine restarted: its device file is another one."""
+        device = find_npu(self.sysfs)
+        try:
+            found = device.node(self._dev).stat() if device is not None else None
+        except OSError:
+            found = None
+        return "" if found is None else f"{found.st_dev}-{found.st_ino}-{found.st_ctime_ns}"
 
     def check_compiled(self, compiled: Any) -> None:
         """Raise ``NotAnNpu`` unless a compiled model runs on the NPU itself."""
@@ -107,18 +130,22 @@ class Platform:
             loaded = "not loaded" if module_version(self.sysfs) is None else "loaded"
             raise NoNpu(
                 f"no NPU: no device under {self.sysfs / 'class/accel'} has the driver {DRIVER} "
-                f"(there is {others or 'none at all'}; the module {DRIVER} is {loaded}). Check that this machine has "
-                f"an Intel NPU that is enabled in its firmware, 'sudo modprobe {DRIVER}' and 'sudo dmesg | grep vpu'; "
-                "without an NPU use --device CPU"
+                f"(there is {others or 'none at all'}; the module {DRIVER} is {loaded}): {advice.FIND_NPU}"
             )
         node = device.node(self._dev)
         if not node.exists():
             raise NoNpu(f"the kernel has the NPU {device.name}, but {node} is missing: is it hidden by a container?")
         if not os.access(node, os.R_OK | os.W_OK):
-            raise NoPermission(
-                f"this user may not open {node}: join the group that owns it ('stat -c %G {node}', mostly render: "
-                "'sudo usermod -aG render $USER'), then log in anew"
-            )
+            raise NoPermission(f"this user may not open {node}: {open_to(node)}")
+
+
+def open_to(node: Path) -> str:
+    """Return what a person does who may not open a device file."""
+    try:
+        group = node.group()
+    except (OSError, KeyError):
+        group = "render"
+    return advice.ADD_RULE if group == "root" else advice.join_group(group)
 
 
 def check_plugin(core: Any) -> None:
@@ -134,10 +161,10 @@ def check_plugin(core: Any) -> None:
         )
 
 
-def read_identity(core: Any) -> Identity:
+def read_identity(core: Any, firmware: Path = FIRMWARE) -> Identity:
     """Return what device, driver and compiler say they are."""
     driver, compiler, architecture, name = (read_property(core, key, "NPU") or "unknown" for key in _IDENTITY)
-    return Identity(ov.get_version(), driver, compiler, architecture, name)
+    return Identity(ov.get_version(), driver, compiler, architecture, name, hash_firmware(architecture, firmware))
 
 
 def read_property(holder: Any, name: str, *device: str) -> str | None:

@@ -1,6 +1,8 @@
-"""Options of OpenVINO's NPU plugin: what we set, what a person may add, and what this plugin knows.
+"""Options of OpenVINO's NPU plugin: what we set, and what a person may add.
 
-The plugin's list of properties depends on driver and compiler, so everything is held against it before it is set.
+The plugin's list of properties depends on driver and compiler, so what we set of ourselves is held against it. What a
+person named is handed on as it is: many of the plugin's options work and are not in its list, and it refuses what it
+does not know.
 """
 
 import importlib.util
@@ -8,10 +10,9 @@ import re
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
-from .settings import NpuSettings
-
 #: Of a compiler that comes with OpenVINO; since 2026.2 the first is looked for first.
-COMPILER_LIBRARIES = ("libopenvino_intel_npu_compiler_loader.so", "libopenvino_intel_npu_compiler.so")
+PLUGIN_COMPILERS = ("libopenvino_intel_npu_compiler_loader.so", "libopenvino_intel_npu_compiler.so")
+_LEAST_REQUESTS = 2
 _NAME = re.compile(r"[A-Z][A-Z0-9_]*")
 #: Options beside NPU_* that tune the NPU and cannot send its work elsewhere.
 _GENERAL = frozenset(
@@ -51,19 +52,39 @@ def read_options(text: str) -> dict[str, str]:
     return options
 
 
-def wanted_options(settings: NpuSettings, libraries: Path) -> dict[str, str]:
-    """Return the options to ask for.
+def default_options(hint: str, libraries: Path) -> dict[str, str]:
+    """Return the options to ask for of ourselves.
 
     Args:
-        settings: What the person set; their own options win.
+        hint: ``throughput`` or ``latency``.
         libraries: OpenVINO's folder of libraries.
     """
-    options = {"PERFORMANCE_HINT": settings.hint.upper()}
-    if not any((libraries / name).exists() for name in COMPILER_LIBRARIES):
+    options = {
+        "PERFORMANCE_HINT": hint.upper(),
+        # We keep compiled models ourselves; the driver would keep them a second time, bad ones too.
+        "NPU_BYPASS_UMD_CACHING": "YES",
+        # Else an NPU of the 40xx generation or later gives its buffers back after 30 s without a request.
+        "NPU_DISABLE_IDLE_MEMORY_PRUNING": "YES",
+    }
+    if not any((libraries / name).exists() for name in PLUGIN_COMPILERS):
         # The default prefers OpenVINO's own compiler, and where that is not installed some versions stop there
         # instead of falling back to the driver's.
         options["NPU_COMPILER_TYPE"] = "DRIVER"
-    return options | dict(settings.options)
+    return options
+
+
+def optimal_requests(architecture: str, hint: str) -> int:
+    """Return how many rows should be in flight, which Intel's table of the plugin says: a number for each generation.
+
+    The plugin itself is not asked: of an imported model it does not know the generation.
+
+    Args:
+        architecture: Such as ``3720``.
+        hint: ``THROUGHPUT`` or ``LATENCY``.
+    """
+    if hint.upper() == "LATENCY":
+        return _LEAST_REQUESTS  # the table says 1, but then the device waits while the host prepares the next row
+    return 4 if "3720" in architecture else 8
 
 
 def split_supported(options: Mapping[str, str], supported: Collection[str]) -> tuple[dict[str, str], list[str]]:

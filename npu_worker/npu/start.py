@@ -1,4 +1,4 @@
-"""From a ready model to an NPU that has proven its longest bucket and gets the shorter ones ready in a thread."""
+"""From a ready model to an NPU whose longest bucket has passed its self-test; shorter ones get ready in a thread."""
 
 import logging
 import time
@@ -9,15 +9,18 @@ from ..errors import DeviceUnavailable
 from ..model.card import MODEL_FILE
 from ..model.store import ReadyModel
 from ..tokenization import PairTokenizer
+from . import advice
 from .blob_cache import BlobCache
+from .bucket_builder import BucketBuilder
 from .bucket_loader import BucketLoader, Say
 from .bucket_plan import clip
 from .busy_counter import BusyCounter
 from .busy_monitor import BusyMonitor
 from .device import NpuDevice
-from .error_messages import translate
+from .driver_files import numbers_of, read_packages
+from .error_messages import Doing, translate
 from .platform import Identity, Platform
-from .plugin_options import openvino_libraries, split_supported, wanted_options
+from .plugin_options import default_options, openvino_libraries, optimal_requests, split_supported
 from .reference_logits import Reference
 from .settings import NpuSettings
 
@@ -27,14 +30,15 @@ logger = logging.getLogger("openvino_reranker.worker")
 def start_npu(
     model: ReadyModel, tokenizer: PairTokenizer, settings: NpuSettings, platform: Platform, say: Say
 ) -> NpuDevice:
-    """Return the NPU with its longest bucket proven; shorter ones follow in a thread.
+    """Return the NPU with its longest bucket ready; shorter ones follow in a thread.
 
     Raises:
         DeviceUnavailable: It is not there, not accessible, or not an NPU.
-        NotProven: It does not work, or not rightly.
+        NotProven: Its self-test failed.
         CompileFailed: Nothing can be compiled.
     """
-    device, loader = make_npu(model, tokenizer, settings, platform)
+    device, builder, cache = make_npu(model, tokenizer, settings, platform)
+    loader = BucketLoader(device, builder, cache, platform.device_epoch())
     loader.load_next(say)
     loader.load_rest_in_background()
     return device
@@ -42,29 +46,31 @@ def start_npu(
 
 def make_npu(
     model: ReadyModel, tokenizer: PairTokenizer, settings: NpuSettings, platform: Platform, *, retry: bool = False
-) -> tuple[NpuDevice, BucketLoader]:
-    """Return the NPU without any bucket yet, and what loads them. Raises as ``start_npu``."""
+) -> tuple[NpuDevice, BucketBuilder, BlobCache]:
+    """Return the NPU without any bucket yet, what makes them, and where they are kept. Raises as ``start_npu``."""
     try:
         core = platform.make_core()
         identity = platform.identify(core)
         options = choose_options(core, settings, platform)
     except RuntimeError as error:
-        raise translate(str(error), "asking OpenVINO what it is", DeviceUnavailable) from error
+        raise translate(str(error), Doing.ASKING, "asking OpenVINO what it is", DeviceUnavailable) from error
     _warn(identity)
     counter = BusyCounter(platform.sysfs)
     cache = BlobCache(settings.cache, model.card, identity, options)
+    requests = settings.requests or optimal_requests(identity.architecture, options.get("PERFORMANCE_HINT", ""))
     device = NpuDevice(
         clip(settings.buckets, model.card.max_length),
-        settings.requests,
+        requests,
         "int8" if model.card.precision == "int8" else "f16",
         BusyMonitor(counter, time.monotonic()),
         {**asdict(identity), "options": options},
     )
-    loader = BucketLoader(
-        device,
+    builder = BucketBuilder(
         model.folder / MODEL_FILE,
         model.card.precision,
         tokenizer,
+        device.wanted,
+        requests,
         core,
         platform,
         options,
@@ -74,20 +80,26 @@ def make_npu(
         settings.compile_limit_s,
         retry=retry,
     )
-    return device, loader
+    return device, builder, cache
 
 
 def choose_options(core: Any, settings: NpuSettings, platform: Platform) -> dict[str, str]:
-    """Return what the plugin is told: what is wanted as far as it knows it."""
-    supported = core.get_property("NPU", "SUPPORTED_PROPERTIES")
-    options, dropped = split_supported(wanted_options(settings, openvino_libraries()), supported)
+    """Return what the plugin is told: our options as far as it knows them, and a person's own as they are."""
+    ours = default_options(settings.hint, openvino_libraries())
+    kept, dropped = split_supported(ours, core.get_property("NPU", "SUPPORTED_PROPERTIES"))
     if dropped:
-        logger.warning("this NPU's plugin does not know %s: left out", ", ".join(dropped))
-    return options | dict(platform.forced_options)
+        logger.info("this NPU's plugin does not know %s: left out", ", ".join(dropped))
+    return kept | dict(settings.options) | dict(platform.forced_options)
+
+
+def is_old(identity: Identity) -> bool:
+    """Return whether the driver is older than release 1.24: by its package, else by the time it was built."""
+    release = numbers_of((read_packages() or {}).get("intel-level-zero-npu", ""), 2)
+    return identity.old_driver if release is None else release < advice.LEAST_RELEASE
 
 
 def _warn(identity: Identity) -> None:
-    if identity.old_driver:
+    if is_old(identity):
         logger.warning(
             "the NPU's driver is older than 1.24 and known to compute some models wrongly; the self-test decides"
         )

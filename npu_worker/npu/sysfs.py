@@ -1,9 +1,12 @@
-"""The NPU as the kernel shows it: the accel device whose driver is ``intel_vpu``, with its files in sysfs."""
+"""The NPU as the kernel shows it: the accel device of Intel's driver, with its files in sysfs."""
 
 from dataclasses import dataclass
 from pathlib import Path
 
+#: The kernel driver's module.
 DRIVER = "intel_vpu"
+#: What the driver calls itself; Intel's user-space driver knows both names.
+DRIVERS = frozenset({DRIVER, "intel_npu"})
 SYSFS, DEV = Path("/sys"), Path("/dev")
 COUNTER_FILE = "npu_busy_time_us"
 
@@ -28,24 +31,22 @@ class AccelDevice:
 
 def list_accel(sysfs: Path = SYSFS) -> list[AccelDevice]:
     """Return all accelerators, in the order of their numbers."""
-    found = [
+    devices = [
         AccelDevice(entry.name, entry / "device", driver_of(entry / "device"))
         for entry in (sysfs / "class" / "accel").glob("accel*")
     ]
-    return sorted(found, key=lambda each: (len(each.name), each.name))
+    return sorted(devices, key=lambda device: (len(device.name), device.name))
 
 
 def find_npu(sysfs: Path = SYSFS) -> AccelDevice | None:
-    """Return the first device of ``intel_vpu``: others (amdxdna, qaic, ...) share the numbers, so 0 may not be it."""
-    return next((device for device in list_accel(sysfs) if device.driver == DRIVER), None)
+    """Return the first device of Intel's driver: others (amdxdna, qaic, ...) share the numbers, so 0 may not be it."""
+    return next((device for device in list_accel(sysfs) if device.driver in DRIVERS), None)
 
 
 def module_version(sysfs: Path = SYSFS) -> str | None:
     """Return the kernel module's version; an empty text if it is loaded and has none, None if it is not loaded."""
-    folder = sysfs / "module" / DRIVER
-    if not folder.is_dir():
-        return None
-    return read_text(folder / "version") or ""
+    folder = next((sysfs / "module" / name for name in sorted(DRIVERS) if (sysfs / "module" / name).is_dir()), None)
+    return None if folder is None else read_text(folder / "version") or ""
 
 
 def frequencies(device: AccelDevice) -> dict[str, int]:
@@ -54,13 +55,13 @@ def frequencies(device: AccelDevice) -> dict[str, int]:
         "current": ("freq/current_freq", "npu_current_frequency_mhz"),
         "max": ("freq/hw_max_freq", "npu_max_frequency_mhz"),
     }
-    found = {}
+    megahertz = {}
     for name, files in names.items():
         texts = (read_text(device.folder / file) for file in files)
         text = next((text for text in texts if text and text.isdecimal()), None)
         if text is not None:
-            found[name] = int(text)
-    return found
+            megahertz[name] = int(text)
+    return megahertz
 
 
 def read_text(path: Path) -> str | None:

@@ -6,21 +6,18 @@ from pathlib import Path
 
 import openvino as ov
 import pytest
-from openvino_reranker.npu_worker.doctor.findings import Finding, as_json, ok, worst
-from openvino_reranker.npu_worker.doctor.flops import count_flop
+from openvino_reranker.npu_worker.doctor.findings import Finding, worst
 from openvino_reranker.npu_worker.doctor.kernel import check_machine
-from openvino_reranker.npu_worker.doctor.npu_benchmark import try_npu
-from openvino_reranker.npu_worker.doctor.openvino_stack import check_openvino, is_old
+from openvino_reranker.npu_worker.doctor.openvino_stack import check_libraries, check_openvino, check_packages
 from openvino_reranker.npu_worker.doctor.service import check_cache, check_model, check_sockets
 from openvino_reranker.npu_worker.errors import AlreadyOwned
 from openvino_reranker.npu_worker.lock import DeviceLock
 from openvino_reranker.npu_worker.model.store import ReadyModel
-from openvino_reranker.npu_worker.npu.compiler_process import make_static
+from openvino_reranker.npu_worker.npu import advice, start
+from openvino_reranker.npu_worker.npu.driver_files import COMPILER_LIBRARIES, numbers_of
 from openvino_reranker.npu_worker.npu.platform import DRIVER_1_24, Identity
-from openvino_reranker.npu_worker.npu.settings import NpuSettings
 from openvino_reranker.npu_worker.npu.sysfs import find_npu
-from openvino_reranker.tests.npu_worker.conftest import environment
-from openvino_reranker.tests.npu_worker.npu.stand_in import StandIn
+from openvino_reranker.tests.npu_worker.conftest import ROOT, environment
 from openvino_reranker.tests.npu_worker.npu.sysfs_tree import SysfsTree
 
 
@@ -37,17 +34,20 @@ def test_a_healthy_machine(tree: SysfsTree) -> None:
     assert worst(findings) == "ok"
     found = by_name(findings)
     assert found["kernel module"].found == "intel_vpu 1.0."
-    assert found["NPU"].found == "accel0 at 0000:00:00.0, device 0x643e"
+    assert found["NPU"].found == "accel0 at 0000:00:00.0, device 0x643e: Lunar Lake (4000)"
     assert "1000 us" in found["busy time"].found
     assert found["frequency"].found == "current 950 MHz"
 
 
 @pytest.mark.parametrize(
-    ("release", "level"),
-    [("6.10.14", "problem"), ("5.15.0-91-generic", "problem"), ("6.11.0", "ok"), ("7.2-rc1", "ok")],
+    ("release", "counter", "level"),
+    [("6.10.14", False, "warning"), ("5.15.0-91-generic", True, "ok"), ("6.11.0", True, "ok"), ("7.2-rc1", True, "ok")],
 )
-def test_a_kernel_too_old_for_the_counter(tree: SysfsTree, release: str, level: str) -> None:
-    assert by_name(check_machine(tree.root, tree.dev, release))["kernel"].level == level
+def test_the_counter_decides_not_the_kernels_number(tmp_path: Path, release: str, counter: bool, level: str) -> None:
+    tree = SysfsTree(tmp_path, counter="1000\n" if counter else None)
+    found = by_name(check_machine(tree.root, tree.dev, release))
+    assert found["kernel"].level == level
+    assert found["busy time"].level == ("ok" if counter else "problem")
 
 
 def test_a_machine_without_an_npu_says_what_else_there_is(tmp_path: Path) -> None:
@@ -65,10 +65,18 @@ def test_an_npu_without_device_file_or_counter(tree: SysfsTree) -> None:
     assert "--device /dev/accel" in found["device file"].to_do
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may open everything")
-def test_a_device_file_that_is_not_for_this_user(tree: SysfsTree) -> None:
-    (tree.dev / "accel" / "accel0").chmod(0)
-    assert "not for this user" in by_name(check_machine(tree.root, tree.dev, "6.14"))["device file"].found
+@pytest.mark.parametrize(
+    ("group", "to_do"),
+    [("video", advice.join_group("video")), ("root", advice.ADD_RULE)],
+    ids=["of a group", "of root"],
+)
+def test_a_device_file_that_is_not_for_this_user(
+    tree: SysfsTree, monkeypatch: pytest.MonkeyPatch, group: str, to_do: str
+) -> None:
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    monkeypatch.setattr(Path, "group", lambda path: group)
+    finding = by_name(check_machine(tree.root, tree.dev, "6.14"))["device file"]
+    assert (finding.level, finding.to_do) == ("problem", to_do)
 
 
 def test_openvino_with_a_proxy_for_an_npu(proxy: ov.Core) -> None:
@@ -85,15 +93,59 @@ def test_openvino_without_an_npu() -> None:
     assert found["NPU driver file"].level == "problem"
 
 
-def test_versions_of_the_driver() -> None:
-    assert is_old("1.23.0.20250827")
-    assert not is_old("1.24.0.20251003")
-    assert not is_old("2.0")
-    assert not is_old("")
-    identity = Identity("2026.4", str(DRIVER_1_24 - 1), "7", "3720", "NPU")
-    assert identity.old_driver
-    assert not Identity("2026.4", str(DRIVER_1_24), "7", "3720", "NPU").old_driver
-    assert not Identity("2026.4", "unknown", "7", "3720", "NPU").old_driver
+@pytest.mark.parametrize(
+    ("installed", "about", "level", "to_do"),
+    [
+        ({"libze_loader.so.1", "libze_intel_npu.so.1", COMPILER_LIBRARIES[0]}, "NPU compiler", "ok", ""),
+        ({"libze_loader.so.1", "libze_intel_npu.so.1", COMPILER_LIBRARIES[1]}, "NPU compiler", "ok", ""),
+        ({"libze_loader.so.1", "libze_intel_npu.so.1"}, "NPU compiler", "problem", advice.COMPILER),
+        ({"libze_intel_npu.so.1"}, "Level Zero", "problem", advice.LOADER),
+        ({"libze_loader.so.1"}, "NPU driver file", "problem", advice.INSTALL),
+        (
+            {"libze_loader.so.1", "libze_intel_npu.so.1", "libze_intel_vpu.so.1"},
+            "old NPU driver",
+            "problem",
+            advice.LEFT_OVER,
+        ),
+    ],
+)
+def test_libraries_that_are_missing_or_left_over(installed: set[str], about: str, level: str, to_do: str) -> None:
+    finding = by_name(check_libraries(installed.__contains__))[about]
+    assert (finding.level, finding.to_do) == (level, to_do)
+
+
+RELEASE = "1.38.0.20260910-34487311128~ubuntu24.04"
+OLD = "1.23.0.20250827-17270089246~ubuntu24.04"
+PACKAGES = dict.fromkeys(advice.PACKAGES, RELEASE) | {"libze1": "1.20.6-1"}
+
+
+@pytest.mark.parametrize(
+    ("installed", "about", "level", "to_do"),
+    [
+        (PACKAGES, "packages", "ok", ""),
+        (PACKAGES | {"intel-fw-npu": OLD}, "packages", "problem", advice.ONE_RELEASE),
+        (dict.fromkeys(advice.PACKAGES, OLD), "packages", "warning", advice.UPDATE),
+        (PACKAGES | {"libze1": "1.8.12-1"}, "Level Zero", "problem", advice.LOADER),
+        ({}, "packages", "warning", f"unless they were installed otherwise: {advice.INSTALL}"),
+    ],
+    ids=["good", "mixed", "old", "old loader", "none"],
+)
+def test_packages(installed: dict[str, str], about: str, level: str, to_do: str) -> None:
+    finding = by_name(check_packages(installed))[about]
+    assert (finding.level, finding.to_do) == (level, to_do)
+    assert check_packages(None) == []
+
+
+def test_versions_of_the_driver(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert numbers_of("1:1.24.0.20251003-18218973328~ubuntu24.04", 3) == (1, 24, 0)
+    assert numbers_of("2", 2) is None
+    old, new, unknown = (Identity("2026.4", build, "7", "3720", "NPU") for build in ("1759276799", "1759276800", "?"))
+    assert int(new.driver) == DRIVER_1_24
+    monkeypatch.setattr(start, "read_packages", dict)
+    assert [start.is_old(each) for each in (old, new, unknown)] == [True, False, False]
+    # A distribution's new build of an old release is an old release.
+    monkeypatch.setattr(start, "read_packages", lambda: {"intel-level-zero-npu": OLD})
+    assert start.is_old(new)
 
 
 def test_the_service_around_it(tiny: ReadyModel, tmp_path: Path) -> None:
@@ -111,6 +163,12 @@ def test_the_service_around_it(tiny: ReadyModel, tmp_path: Path) -> None:
         found = by_name(check_sockets(tmp_path))
         assert found["device lock"].found.endswith(f"held by pid {os.getpid()}")
     assert "device lock" not in by_name(check_sockets(tmp_path))
+
+
+def test_readme_gives_the_same_advice() -> None:
+    readme = (ROOT / "README.md").read_text()
+    for text in (advice.RELEASES, advice.UDEV_RULE, advice.LEFT_OVER, "loginctl terminate-user $USER", "1.17.17"):
+        assert text in readme, text
 
 
 def test_the_command_prints_text_and_json(tiny: ReadyModel, tmp_path: Path) -> None:
@@ -137,49 +195,16 @@ def test_the_command_prints_text_and_json(tiny: ReadyModel, tmp_path: Path) -> N
     if find_npu() is None:
         assert text.returncode == 1
         assert doctor("--device", "CPU").returncode == 0  # what is missing is not needed then
-        file = tmp_path / "report.json"
+        file = tmp_path / "report.md"
         tried = doctor("--npu", "--report", str(file))
         assert tried.returncode == 69
-        assert "no NPU" in json.loads(file.read_text())["failed"]
+        written = file.read_text()
+        assert "## What ended it\n\n```\nno NPU" in written
+        for own in (str(Path.home()) + "/", str(tmp_path), str(tiny.folder)):
+            assert own not in written
         with DeviceLock(tmp_path, "NPU"):
-            assert doctor("--npu", "--report", str(file)).returncode == AlreadyOwned.status
-        assert "stop it first" in json.loads(file.read_text())["failed"]
-        refused = doctor("--npu", "--report", str(tmp_path / "none" / "report.json"))
+            assert doctor("--sweep", "--report", str(file)).returncode == AlreadyOwned.status
+        assert "stop it first" in file.read_text()
+        refused = doctor("--npu", "--report", str(tmp_path / "none" / "report.md"))
         assert refused.returncode == 1
         assert "cannot write the report" in refused.stderr
-
-
-def test_trying_the_npu_out(tree: SysfsTree, tiny: ReadyModel, tmp_path: Path) -> None:
-    tree.tick()
-    (tree.device / "npu_current_frequency_mhz").write_text("950\n")
-    said: list[str] = []
-    report = try_npu(
-        tiny.folder, NpuSettings(tmp_path, (32, 64)), StandIn(tree.root, tree.dev), said.append, timed_s=0.2
-    )
-    json.dumps(report)
-    assert [timing["tokens"] for timing in report["timings"]] == [32, 64]
-    for timing in report["timings"]:
-        assert timing["pairs_per_second"] > 0
-        assert timing["alone_ms"] > 0
-        assert timing["gops_share"] is None  # the stand-in has no figure of its own
-        assert timing["mhz"] == 950
-        assert 0.3 < timing["busy_share"] <= 1
-    assert [line for line in said if "pairs/s" in line]
-    assert {each["state"] for each in report["buckets"].values()} == {"proven"}
-
-
-def test_the_work_of_a_shape_is_counted(tiny: ReadyModel, packaged: ReadyModel) -> None:
-    def flop(model: ReadyModel, tokens: int) -> float:
-        graph = ov.Core().read_model(model.folder / "model.xml")
-        make_static(graph, tokens)
-        return count_flop(graph)
-
-    # MiniLM-L12 at 128 tokens is 5.74 GFLOP with every layer in full; the last one needs only its first row.
-    assert 5.2e9 < flop(packaged, 128) < 5.74e9
-    assert flop(tiny, 64) > 2 * flop(tiny, 32)
-
-
-def test_the_report_does_not_name_the_user() -> None:
-    text = as_json([ok("cache", f"{Path.home()}/.cache/x")], {"trial": {}})
-    assert "~/.cache/x" in text
-    assert str(Path.home()) + "/" not in text

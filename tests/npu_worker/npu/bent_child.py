@@ -1,10 +1,12 @@
 """A compiler that makes another model than it is asked for: ``bent_child.py HOW``, else as ``compiler_process``.
 
-``HOW`` is ``zeros``, ``nan``, ``off`` (every logit 0.2 higher), or the way a compiler ends badly: ``abort``,
-``hang``, ``status``, ``nonsense``, ``not-exported``, ``error:TEXT``.
+``HOW`` is ``zeros``, ``nan``, ``off`` (every logit 0.2 higher; ``off-64``: those of 64 tokens), or the way a compiler
+ends badly: ``abort`` (``abort-64``), ``hang``, ``status``, ``nonsense``, ``not-exported``, ``error:TEXT``; or
+``crash-at-exit``, when all is done.
 """
 
 import os
+import resource
 import sys
 import time
 from typing import Any
@@ -30,6 +32,7 @@ def bend(model: Any, how: str) -> None:
 
 def main() -> None:
     how = sys.argv[1]
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # to write one takes a minute on a busy machine
     order = msgspec.json.decode(sys.stdin.buffer.read(), type=Order)
     if how == "abort" or how == f"abort-{order.tokens}":
         os.abort()
@@ -41,20 +44,23 @@ def main() -> None:
         print("what?")
         return
     if how.startswith("error:"):
-        outcome = Outcome(error=how.removeprefix("error:"))
+        outcome = Outcome(0.1, error=how.removeprefix("error:"))
     elif how == "not-exported":
-        outcome = Outcome(not_exported="Exception from x.cpp:1:\nExport is not supported")
+        outcome = Outcome(0.1, not_exported="Exception from x.cpp:1:\nExport is not supported")
     else:
         make_static = compiler_process.make_static
 
         def make_bent(model: Any, tokens: int) -> None:
             make_static(model, tokens)
-            if how in {"zeros", "nan", "off"}:
-                bend(model, how)
+            if how in {"zeros", "nan", "off"} or how == f"off-{tokens}":
+                bend(model, how.partition("-")[0])
 
         compiler_process.make_static = make_bent
         outcome = compiler_process.compile_order(order)
     sys.stdout.buffer.write(msgspec.json.encode(outcome))
+    if how == "crash-at-exit":
+        sys.stdout.flush()
+        os.abort()
 
 
 assert ov  # loaded before the order is read, as in the real one

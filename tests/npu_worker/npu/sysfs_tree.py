@@ -14,6 +14,10 @@ def write(value):
     with open(making, "w") as file:
         file.write(f"{value}\\n")
     os.replace(making, path)
+try:
+    os.nice(-10)  # a busy machine must not look like a device that stands still
+except OSError:
+    pass
 value = int(open(path).read())
 while os.getppid() == int(sys.argv[3]):
     time.sleep(interval)

@@ -57,6 +57,7 @@ def test_a_note_that_is_none_is_never_fatal(tmp_path: Path, content: bytes) -> N
         replace(IDENTITY, compiler="8"),
         replace(IDENTITY, architecture="4000"),
         replace(IDENTITY, name="another"),
+        replace(IDENTITY, firmware="another"),
     ],
 )
 def test_another_driver_or_device_gets_another_blob(tmp_path: Path, identity: Identity) -> None:
@@ -97,8 +98,20 @@ def test_marks_count_and_belong_to_one_driver(tmp_path: Path) -> None:
     assert mark is not None
     assert (mark.times, mark.happened) == (2, "ended by SIGSEGV")
     assert open_cache(tmp_path, replace(IDENTITY, driver="2")).mark(64) is None
-    cache.clear_mark(64)
+    cache.clear_marks(64)
     assert cache.mark(64) is None
+
+
+def test_losses_count_until_the_driver_is_loaded_anew(tmp_path: Path) -> None:
+    cache = open_cache(tmp_path)
+    cache.note_loss(64, "boot 1", "hung")
+    cache.note_loss(64, "boot 1", "hung")
+    assert [open_cache(tmp_path).count_losses(64, epoch) for epoch in ("boot 1", "boot 2")] == [2, 0]
+    assert open_cache(tmp_path, replace(IDENTITY, firmware="2")).count_losses(64, "boot 1") == 0
+    cache.note_loss(64, "boot 2", "hung")
+    assert cache.count_losses(64, "boot 2") == 1
+    cache.clear_marks(64)
+    assert cache.count_losses(64, "boot 2") == 0
 
 
 def test_a_cache_that_cannot_be_written_is_not_fatal(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -31,6 +31,16 @@ def test_a_compiler_that_ends_badly_ends_only_itself(
         compile_bent(how, tmp_path, limit_s)
 
 
+def test_a_compiler_that_crashes_when_all_is_done_has_done_it(
+    tiny: ReadyModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[3] / ".links"))
+    command = [sys.executable, str(BENT), "crash-at-exit"]
+    outcome = run_child(command, tiny.folder / "model.xml", 32, EXACT, tmp_path / "out", 150)
+    assert outcome.error == ""
+    assert (tmp_path / "out").stat().st_size > 1000
+
+
 def test_a_command_that_is_none(tmp_path: Path) -> None:
     with pytest.raises(CompilerDied, match="cannot be started"):
         run_child([str(tmp_path / "none")], tmp_path, 32, {}, tmp_path / "out", 5)
@@ -38,13 +48,13 @@ def test_a_command_that_is_none(tmp_path: Path) -> None:
 
 def test_the_real_child_compiles_and_exports(tiny: ReadyModel, tmp_path: Path) -> None:
     command = Platform().compile_command()
-    outcome = run_child(command, tiny.folder / "model.xml", 32, EXACT, tmp_path / "out", 60)
+    outcome = run_child(command, tiny.folder / "model.xml", 32, EXACT, tmp_path / "out", 150)
     assert (outcome.error, outcome.not_exported) == ("", "")
     assert (tmp_path / "out").stat().st_size > 1000
 
 
 def test_the_real_child_says_why_it_cannot(tmp_path: Path) -> None:
-    outcome = run_child(Platform().compile_command(), tmp_path / "no.xml", 32, EXACT, tmp_path / "out", 60)
+    outcome = run_child(Platform().compile_command(), tmp_path / "no.xml", 32, EXACT, tmp_path / "out", 150)
     assert "no.xml" in outcome.error
 
 
@@ -52,7 +62,7 @@ def test_what_the_plugin_says_is_not_taken_for_the_answer(
     tiny: ReadyModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("OV_NPU_LOG_LEVEL", "LOG_WARNING")
-    outcome = run_child(Platform().compile_command(), tiny.folder / "model.xml", 32, EXACT, tmp_path / "out", 60)
+    outcome = run_child(Platform().compile_command(), tiny.folder / "model.xml", 32, EXACT, tmp_path / "out", 150)
     assert outcome.error == ""
     told = capfd.readouterr()
     assert told.out == ""
@@ -64,5 +74,5 @@ def test_the_child_reports_to_nobody(tiny: ReadyModel, tmp_path: Path, monkeypat
     reporting.mkdir(parents=True)
     (reporting / "__init__.py").write_text(f"open({str(tmp_path / 'imported')!r}, 'w')\nclass Telemetry: pass\n")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path / "site"))
-    run_child(Platform().compile_command(), tiny.folder / "model.xml", 32, EXACT, tmp_path / "out", 60)
+    run_child(Platform().compile_command(), tiny.folder / "model.xml", 32, EXACT, tmp_path / "out", 150)
     assert not (tmp_path / "imported").exists()

@@ -7,8 +7,8 @@ from openvino_reranker.npu_worker.job import Job
 from openvino_reranker.npu_worker.model.store import ReadyModel
 from openvino_reranker.npu_worker.npu.bucket_plan import cost
 from openvino_reranker.npu_worker.npu.compiled_bucket import BucketRequest, CompiledBucket
-from openvino_reranker.npu_worker.npu.device import NO_NUMBERS_IN_A_ROW, NpuDevice
-from openvino_reranker.npu_worker.npu.self_test import Proof
+from openvino_reranker.npu_worker.npu.device import MOST_NOT_FINITE, NpuDevice
+from openvino_reranker.npu_worker.npu.self_test import SelfTest
 from openvino_reranker.npu_worker.packing import Run
 from openvino_reranker.npu_worker.pipeline import Pipeline
 from openvino_reranker.npu_worker.tokenization import PairTokenizer, Row
@@ -43,7 +43,7 @@ class FakeBucket:
 
 def admit(device: NpuDevice, tokens: int) -> FakeBucket:
     bucket = FakeBucket(tokens, device.requests)
-    device.admit(cast("CompiledBucket", bucket), Proof(tokens, 1, 0.0, 1.0))
+    device.admit(cast("CompiledBucket", bucket), SelfTest(tokens, 1, 0.0, 1.0))
     return bucket
 
 
@@ -114,7 +114,7 @@ def test_a_bucket_given_up_hands_its_rows_to_the_next_larger_one(device: NpuDevi
     admit(device, 16)
     assert [run.length for run in device.pack([20, 10])] == [64, 16]
     assert device.progress() == ""
-    assert device._state(32) == {"state": "given up", "why": "the compiler aborted"}
+    assert device.details_of(32) == {"state": "given up", "why": "the compiler aborted"}
 
 
 def test_progress_counts_what_was_given_up(device: NpuDevice) -> None:
@@ -151,7 +151,7 @@ def test_a_pair_that_overflows_fails_alone(device: NpuDevice, tiny: ReadyModel) 
     bucket = admit(device, 64)
     tokenizer = PairTokenizer(tiny.folder / "tokenizer.json", 64)
     pipeline = Pipeline(device, nothing)
-    for number in range(2 * NO_NUMBERS_IN_A_ROW):  # every other pair
+    for number in range(2 * MOST_NOT_FINITE):  # every other pair
         pipeline.add(job(number, tokenizer, device, ["live", "live"]), 0.0)
         for request in [each for each in bucket.all if each not in bucket.free][:1]:
             request.answer = ArithmeticError("the device answered [nan]")
@@ -165,11 +165,11 @@ def test_a_pair_that_overflows_fails_alone(device: NpuDevice, tiny: ReadyModel) 
         device.check()
 
 
-def test_a_device_that_answers_no_numbers_is_lost(device: NpuDevice, tiny: ReadyModel) -> None:
+def test_a_device_that_returns_nothing_but_nan_is_lost(device: NpuDevice, tiny: ReadyModel) -> None:
     bucket = admit(device, 64)
     tokenizer = PairTokenizer(tiny.folder / "tokenizer.json", 64)
     pipeline = Pipeline(device, nothing)
-    for number in range(NO_NUMBERS_IN_A_ROW):
+    for number in range(MOST_NOT_FINITE):
         device.check()
         pipeline.add(job(number, tokenizer, device, ["live"]), 0.0)
         for request in bucket.all:
@@ -190,7 +190,7 @@ def test_a_device_that_does_not_take_a_row_is_lost(device: NpuDevice) -> None:
         device.check()
 
 
-def test_the_first_trouble_counts(device: NpuDevice) -> None:
+def test_the_first_error_counts(device: NpuDevice) -> None:
     device.fail(WorkerError("first"))
     device.fail(WorkerError("second"))
     with pytest.raises(WorkerError, match="first"):

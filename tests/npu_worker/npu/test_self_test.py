@@ -8,7 +8,7 @@ from openvino_reranker.npu_worker.model.store import ReadyModel
 from openvino_reranker.npu_worker.npu.busy_counter import BusyCounter
 from openvino_reranker.npu_worker.npu.compiled_bucket import CompiledBucket
 from openvino_reranker.npu_worker.npu.reference_logits import Reference, make_rows
-from openvino_reranker.npu_worker.npu.self_test import TOLERANCE, check_logits, check_rise, prove
+from openvino_reranker.npu_worker.npu.self_test import TOLERANCE, check_logits, check_rise, self_test
 from openvino_reranker.npu_worker.tokenization import PairTokenizer, Row
 from openvino_reranker.tests.npu_worker.npu.sysfs_tree import SysfsTree
 
@@ -25,20 +25,22 @@ def test_the_tolerance_is_that_of_the_precision() -> None:
 
 
 @pytest.mark.parametrize("expected", [[math.nan] * 4, [9.0, math.nan, 8.0, -10.9], [9.0, -11.0, 8.0, math.inf]])
-def test_nothing_is_proven_against_what_is_no_number(expected: list[float]) -> None:
+def test_nothing_passes_against_nan_or_infinity(expected: list[float]) -> None:
     with pytest.raises(WrongLogits):
         check_logits(64, [9.0, -11.0, 8.0, -10.9], expected, 0.5)
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
-def test_what_is_no_number_is_refused(bad: float) -> None:
-    with pytest.raises(WrongLogits, match="not all are finite"):
+def test_nan_and_infinity_are_refused(bad: float) -> None:
+    with pytest.raises(WrongLogits, match="NaN or infinite"):
         check_logits(64, [9.0, bad, 8.0, -10.9], RIGHT, 0.5)
 
 
 def test_zeros_are_refused() -> None:
-    with pytest.raises(WrongLogits, match=r"\[0\.000, 0\.000, 0\.000, 0\.000\] instead of \[9\.000"):
+    with pytest.raises(WrongLogits, match=r"\[0\.000, 0\.000, 0\.000, 0\.000\] instead of \[9\.000") as raised:
         check_logits(64, [0.0] * 4, RIGHT, 0.5)
+    assert (raised.value.logits, raised.value.expected) == ([0.0] * 4, RIGHT)
+    assert "EXECUTION_MODE_HINT=ACCURACY" in str(raised.value)
 
 
 def test_another_order_is_refused_even_within_the_tolerance() -> None:
@@ -73,7 +75,7 @@ class FakeBucket:
     ("answer", "rise", "error", "says"),
     [
         (RIGHT, 0, CounterStill, "stayed at 1000"),
-        (RIGHT, -900, DeviceLost, "loaded anew"),
+        (RIGHT, -900, DeviceLost, "was reloaded"),
         ([0.0] * 4, 50, WrongLogits, "driver"),
         (ArithmeticError("two requests answered 1 and 2 for one pair"), 50, WrongLogits, "two requests"),
         (RuntimeError("ZE_RESULT_ERROR_DEVICE_LOST"), 50, DeviceLost, "modprobe -r intel_vpu"),
@@ -83,14 +85,15 @@ def test_each_failure_has_its_own_error(tree: SysfsTree, answer: Any, rise: int,
     bucket = cast("CompiledBucket", FakeBucket(tree, answer, rise))
     rows = [Row([1, 2], [0, 1], False)] * 4
     with pytest.raises(error, match=says) as raised:
-        prove(bucket, rows, RIGHT, "fp16", BusyCounter(tree.root))
+        self_test(bucket, rows, RIGHT, "fp16", BusyCounter(tree.root))
     assert type(raised.value) is error
 
 
-def test_a_proof_says_what_it_saw(tree: SysfsTree) -> None:
+def test_it_says_what_it_measured(tree: SysfsTree) -> None:
     bucket = cast("CompiledBucket", FakeBucket(tree, RIGHT, 70))
-    proof = prove(bucket, [Row([1, 2], [0, 1], False)] * 4, RIGHT, "fp16", BusyCounter(tree.root))
-    assert (proof.tokens, proof.rise_us, proof.worst) == (64, 70, 0.0)
+    result = self_test(bucket, [Row([1, 2], [0, 1], False)] * 4, RIGHT, "fp16", BusyCounter(tree.root))
+    assert (result.tokens, result.rise_us, result.worst) == (64, 70, 0.0)
+    assert (result.logits, result.expected) == (RIGHT, RIGHT)
 
 
 def test_the_rows_test_mask_and_full_length(tiny: ReadyModel) -> None:
