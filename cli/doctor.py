@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ..npu_worker.npu.plugin_options import read_options
 from .model_choice import find_model, npu_settings
 from .settings import Settings, read_settings
 
@@ -120,8 +121,7 @@ def _offer(best: Mapping[str, Any], settings: Settings) -> None:
 
 def setting_lines(best: Mapping[str, Any], settings: Settings) -> list[str]:
     """Return the assignments that make a sweep's best setting the service's."""
-    own = dict(option.partition("=")[::2] for option in settings.npu_options)
-    options = own | dict(best["options"])
+    options = read_options(",".join(settings.npu_options)) | dict(best["options"])
     hint = options.pop("PERFORMANCE_HINT", settings.npu_hint).lower()
     values = {"HINT": hint, "REQUESTS": str(best["in_flight"])}
     if options:

@@ -5,6 +5,7 @@ and from then on only read.
 """
 
 import argparse
+import math
 import os
 import subprocess
 import sys
@@ -12,14 +13,19 @@ from ipaddress import ip_address
 from pathlib import Path
 
 from ...daemon.atomic_write import write_atomically
-from ...npu_worker.errors import PERMANENT
+from ...npu_worker.errors import PERMANENT, ModelUnusable
+from ...npu_worker.model.card import WEIGHTS_FILE
+from ...npu_worker.npu.memory import needed_bytes
 from ...protocol.socket_paths import SYSTEM_RUNTIME_DIR
 from ..addresses import url_of
+from ..model_choice import find_model
 from ..settings import SettingError, Settings, read_settings
 from .environment_file import IN_FILE, assignment, from_anywhere, values_in, variables_in, whole_file
 from .places import Places, add_place_arguments
 from .unit_files import Kind, TemplateValues, is_ours, python_folders, render_units, unreachable
 
+#: The worker's ``MemoryMax=`` at least, GiB.
+_LEAST_GIB = 8
 _SYSTEM_CACHE = Path("/var/cache/openvino-reranker")
 
 
@@ -157,7 +163,17 @@ def _template_values(places: Places, settings: Settings) -> TemplateValues:
         device=settings.device,
         needed=tuple(folder.resolve() for folder in needed),
         permanent=PERMANENT,
+        worker_gib=worker_gib(settings),
     )
+
+
+def worker_gib(settings: Settings) -> int:
+    """Return the worker's memory limit, GiB: half as much again as its model may take on an NPU, at least 8."""
+    try:
+        weights = (find_model(settings) / WEIGHTS_FILE).stat().st_size
+    except (ModelUnusable, OSError):
+        return _LEAST_GIB  # not there yet: the default model takes less
+    return max(_LEAST_GIB, math.ceil(needed_bytes(weights, 0, len(settings.npu_buckets)) * 1.5 / 2**30))
 
 
 def _warn_if_not_installed() -> None:

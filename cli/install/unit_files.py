@@ -30,6 +30,7 @@ class TemplateValues:
         device: ``NPU``, ``CPU`` or ``GPU``.
         needed: Folders the services read besides the Python environment, such as a model's.
         permanent: Exit statuses after which the worker is not started again.
+        worker_gib: The most memory the worker may take, GiB.
     """
 
     environment: Path
@@ -38,6 +39,7 @@ class TemplateValues:
     device: str
     needed: tuple[Path, ...]
     permanent: Collection[int]
+    worker_gib: int = 8
 
 
 def python_folders() -> list[Path]:
@@ -56,6 +58,7 @@ def render_units(kind: Kind, values: TemplateValues) -> dict[str, str]:
         "ADDRESSES": _addresses(values.host),
         "HOME": _home(values.needed),
         "DEVICE": _device(values.device),
+        "MEMORY": f"{values.worker_gib}G",
     }
     folder = Path(__file__).parents[2] / "systemd" / kind
     return {

@@ -14,8 +14,8 @@ import openvino as ov
 
 from ...daemon.parent_death import die_with_parent
 from ..npu.compiled_bucket import CompiledBucket
-from ..npu.compiler_process import make_static
 from ..npu.error_messages import innermost
+from ..npu.host_embeddings import cut_embeddings, make_static
 from ..tokenization import Row
 from .timing import measure_rate
 
@@ -51,12 +51,13 @@ def measure(order: SweepOrder) -> Measured:
     rates: dict[int, float] = {}
     try:
         model = core.read_model(order.model)
+        table = cut_embeddings(model)
         make_static(model, order.tokens)
         compiled = core.compile_model(model, "NPU", order.options)
         compile_s = time.monotonic() - began
         exported = compiled.export_model()
         blob_bytes = len(exported if isinstance(exported, bytes) else exported.getbuffer())
-        bucket = CompiledBucket(order.tokens, compiled, max(order.in_flight))
+        bucket = CompiledBucket(order.tokens, compiled, max(order.in_flight), table)
         rows = [Row(ids, types, False) for ids, types in order.rows]
         logits = bucket.infer_on_each(rows)
         worst = max(abs(logit - right) for logit, right in zip(logits, order.expected, strict=True))

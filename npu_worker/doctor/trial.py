@@ -14,7 +14,7 @@ from ..model.card import MODEL_FILE, ModelCard
 from ..npu.bucket_builder import Unobtainable
 from ..npu.busy_counter import BusyCounter
 from ..npu.compiled_bucket import CompiledBucket
-from ..npu.compiler_process import make_static
+from ..npu.host_embeddings import make_static
 from ..npu.platform import Platform
 from ..npu.reference_logits import make_rows
 from ..npu.self_test import TOLERANCE

@@ -25,6 +25,10 @@ logger = logging.getLogger("openvino_reranker.worker")
 GIVE_UP_AFTER = 2
 
 
+#: How graphs are cut before they are compiled: another number makes all compiled models anew.
+_GRAPH = "2"
+
+
 class Note(msgspec.Struct, frozen=True):
     """What stands beside a blob."""
 
@@ -62,7 +66,7 @@ class BlobCache:
     def __init__(self, root: Path, card: ModelCard, identity: Identity, options: dict[str, str]) -> None:
         self._root = root
         self.model = hashlib.sha256(msgspec.json.encode(card.files, order="deterministic")).hexdigest()
-        self._common = {"model": self.model, "options": _line(options), **asdict(identity)}
+        self._common = {"model": self.model, "graph": _GRAPH, "options": _line(options), **asdict(identity)}
 
     def read(self, length: int) -> bytes | None:
         """Return a bucket's blob, or None; what is not what was put there is thrown away."""

@@ -17,8 +17,8 @@ from .blob_cache import GIVE_UP_AFTER, BlobCache
 from .busy_counter import BusyCounter
 from .compiled_bucket import CompiledBucket
 from .compiler import CompilerDied, run_child
-from .compiler_process import make_static
 from .error_messages import Doing, find_known, innermost, translate
+from .host_embeddings import cut_embeddings, make_static
 from .platform import Platform
 from .reference_logits import Reference, make_rows
 from .self_test import SelfTest, self_test
@@ -72,6 +72,7 @@ class BucketBuilder:
         self._lengths = lengths
         self._requests = requests
         self._core = core
+        self._table = cut_embeddings(core.read_model(model))
         self._platform = platform
         self._options = options
         self._cache = cache
@@ -79,6 +80,11 @@ class BucketBuilder:
         self._counter = counter
         self._compile_limit_s = compile_limit_s
         self._retry = retry
+
+    @property
+    def table_bytes(self) -> int:
+        """Size of the word embeddings that stay on the host, so that no compiled model holds them."""
+        return 0 if self._table is None else int(self._table.values.nbytes)
 
     def build(self, tokens: int) -> tuple[CompiledBucket, SelfTest]:
         """Return a bucket that has passed its self-test.
@@ -180,6 +186,7 @@ class BucketBuilder:
             output.unlink()
         # The child did it and lived, so this process can.
         model = self._core.read_model(self._model)
+        cut_embeddings(model)
         make_static(model, tokens)
         try:
             return self._core.compile_model(model, "NPU", self._options)
@@ -201,7 +208,7 @@ class BucketBuilder:
 
     def _test(self, tokens: int, compiled: Any) -> tuple[CompiledBucket, SelfTest]:
         self._platform.check_compiled(compiled)
-        bucket = CompiledBucket(tokens, compiled, self._requests)
+        bucket = CompiledBucket(tokens, compiled, self._requests, self._table)
         rows, logits = self._expected(tokens)
         return bucket, self_test(bucket, rows, logits, self._precision, self._counter)
 

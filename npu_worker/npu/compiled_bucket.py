@@ -8,6 +8,7 @@ from ...protocol.timeouts import DEFAULT_TIMEOUTS
 from ..inputs import INPUT_NAMES
 from ..logits import read_logits
 from ..tokenization import Row
+from .host_embeddings import EMBEDDINGS, EmbeddingTable
 
 
 def _nobody_waits() -> None:
@@ -15,14 +16,21 @@ def _nobody_waits() -> None:
 
 
 class BucketRequest:
-    """One inference request of a bucket, with the plugin's own input tensors."""
+    """One inference request of a bucket, with the plugin's own input tensors.
 
-    def __init__(self, bucket: int, request: Any) -> None:
+    Args:
+        bucket: Its tokens.
+        request: OpenVINO's.
+        table: The word embeddings, where the compiled model leaves their look-up to the host.
+    """
+
+    def __init__(self, bucket: int, request: Any, table: EmbeddingTable | None = None) -> None:
         self.bucket = bucket
         self._request = request
+        self._table = table
         self._arrays: dict[str, Any] = {}
         for port in request.model_inputs:
-            for name in port.names & set(INPUT_NAMES):
+            for name in port.names & {*INPUT_NAMES, EMBEDDINGS}:
                 self._arrays[name] = request.get_tensor(port).data
         self._ended: Callable[[], None] = _nobody_waits
         # OpenVINO's request holds its callback for good: one that leads back to the request would keep the
@@ -83,6 +91,10 @@ class BucketRequest:
             if array is not None:
                 array[0, :width] = 1 if values is None else values
                 array[0, width:] = 0
+        if self._table is not None:
+            embeddings = self._arrays[EMBEDDINGS]
+            embeddings[0, :width] = self._table.rows(row.ids)
+            embeddings[0, width:] = self._table.rows([0])  # as of padding; the mask takes it out
 
 
 class CompiledBucket:
@@ -92,12 +104,13 @@ class CompiledBucket:
         tokens: Its length.
         compiled: OpenVINO's compiled model.
         requests: How many rows of it may be in flight.
+        table: The word embeddings, where it leaves their look-up to the host.
     """
 
-    def __init__(self, tokens: int, compiled: Any, requests: int) -> None:
+    def __init__(self, tokens: int, compiled: Any, requests: int, table: EmbeddingTable | None = None) -> None:
         self.tokens = tokens
         self._compiled = compiled  # must outlive its requests
-        self.free = [BucketRequest(tokens, compiled.create_infer_request()) for _ in range(requests)]
+        self.free = [BucketRequest(tokens, compiled.create_infer_request(), table) for _ in range(requests)]
 
     def infer_on_each(self, rows: Sequence[Row]) -> list[float]:
         """Run each row, and at least one on each request; return the rows' logits, one after the other.

@@ -9,12 +9,12 @@ import signal
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import openvino as ov
 
 from ...daemon.parent_death import die_with_parent
+from .host_embeddings import cut_embeddings, make_static
 
 
 class Order(msgspec.Struct, frozen=True):
@@ -35,17 +35,13 @@ class Outcome(msgspec.Struct, frozen=True):
     not_exported: str = ""
 
 
-def make_static(model: Any, tokens: int) -> None:
-    """Give every input of a model the shape of one row."""
-    model.reshape({port: [1, tokens] for port in model.inputs})
-
-
 def compile_order(order: Order) -> Outcome:
     """Compile and export one bucket."""
     began = time.monotonic()
     core = ov.Core()
     try:
         model = core.read_model(order.model)
+        cut_embeddings(model)
         make_static(model, order.tokens)
         compiled = core.compile_model(model, "NPU", order.options)
     except RuntimeError as error:

@@ -6,7 +6,7 @@ from dataclasses import asdict
 from typing import Any
 
 from ..errors import DeviceUnavailable
-from ..model.card import MODEL_FILE
+from ..model.card import MODEL_FILE, WEIGHTS_FILE
 from ..model.store import ReadyModel
 from ..tokenization import PairTokenizer
 from . import advice
@@ -19,6 +19,7 @@ from .busy_monitor import BusyMonitor
 from .device import NpuDevice
 from .driver_files import numbers_of, read_packages
 from .error_messages import Doing, translate
+from .memory import available_bytes, needed_bytes
 from .platform import Identity, Platform
 from .plugin_options import default_options, openvino_libraries, optimal_requests, split_supported
 from .reference_logits import Reference
@@ -38,6 +39,7 @@ def start_npu(
         CompileFailed: Nothing can be compiled.
     """
     device, builder, cache = make_npu(model, tokenizer, settings, platform)
+    warn_of_memory(model, builder.table_bytes, len(device.wanted), available_bytes())
     loader = BucketLoader(device, builder, cache, platform.device_epoch())
     loader.load_next(say)
     loader.load_rest_in_background()
@@ -90,6 +92,19 @@ def choose_options(core: Any, settings: NpuSettings, platform: Platform) -> dict
     if dropped:
         logger.info("this NPU's plugin does not know %s: left out", ", ".join(dropped))
     return kept | dict(settings.options) | dict(platform.forced_options)
+
+
+def warn_of_memory(model: ReadyModel, on_host: int, buckets: int, available: int | None) -> None:
+    """Say so, before minutes of compiling, where there is too little memory for all buckets."""
+    needed = needed_bytes((model.folder / WEIGHTS_FILE).stat().st_size, on_host, buckets)
+    if available is not None and available < needed:
+        logger.warning(
+            "this model may take %.1f GB of memory for its %d row lengths, and there are %.1f GB: choose fewer "
+            "--npu-buckets or a smaller model, or raise MemoryMax= of the worker's unit",
+            needed / 1e9,
+            buckets,
+            available / 1e9,
+        )
 
 
 def is_old(identity: Identity) -> bool:

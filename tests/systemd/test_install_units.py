@@ -270,3 +270,15 @@ def test_closed_folders_are_found(tmp_path: Path) -> None:
     assert closed in unreachable([inner])
     closed.chmod(0o755)
     assert closed not in unreachable([inner])
+
+
+@pytest.mark.parametrize(("megabytes", "memory"), [(66, "8G"), (560, "12G")], ids=["a small model", "a large one"])
+def test_the_workers_memory_follows_the_model(
+    run: Run, units: Path, tmp_path: Path, megabytes: int, memory: str
+) -> None:
+    model = tmp_path / "model"
+    model.mkdir()
+    with (model / "model.bin").open("wb") as weights:
+        weights.truncate(megabytes * 1_000_000)
+    assert run("install-units", "--model-dir", str(model)).returncode == 0
+    assert f"MemoryMax={memory}\n" in (units / "openvino-reranker-worker.service").read_text()

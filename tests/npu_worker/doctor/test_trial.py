@@ -19,7 +19,7 @@ from openvino_reranker.npu_worker.doctor.sweep import Try, best, describe, sweep
 from openvino_reranker.npu_worker.doctor.timing import FrequencySampler
 from openvino_reranker.npu_worker.doctor.trial import try_npu
 from openvino_reranker.npu_worker.model.store import ReadyModel
-from openvino_reranker.npu_worker.npu.compiler_process import make_static
+from openvino_reranker.npu_worker.npu.host_embeddings import make_static
 from openvino_reranker.npu_worker.npu.settings import NpuSettings
 from openvino_reranker.tests.npu_worker.conftest import BENT, ROOT, until
 from openvino_reranker.tests.npu_worker.npu.stand_in import StandIn

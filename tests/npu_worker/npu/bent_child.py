@@ -17,6 +17,7 @@ import openvino as ov
 from openvino import opset13 as op
 from openvino_reranker.npu_worker.npu import compiler_process
 from openvino_reranker.npu_worker.npu.compiler_process import Order, Outcome
+from openvino_reranker.npu_worker.npu.host_embeddings import make_static
 
 
 def bend(model: Any, how: str) -> None:
@@ -48,14 +49,13 @@ def main() -> None:
     elif how == "not-exported":
         outcome = Outcome(0.1, not_exported="Exception from x.cpp:1:\nExport is not supported")
     else:
-        make_static = compiler_process.make_static
 
         def make_bent(model: Any, tokens: int) -> None:
             make_static(model, tokens)
             if how in {"zeros", "nan", "off"} or how == f"off-{tokens}":
                 bend(model, how.partition("-")[0])
 
-        compiler_process.make_static = make_bent
+        compiler_process.__dict__["make_static"] = make_bent
         outcome = compiler_process.compile_order(order)
     sys.stdout.buffer.write(msgspec.json.encode(outcome))
     if how == "crash-at-exit":

@@ -21,8 +21,9 @@ from openvino_reranker.npu_worker.errors import (
     WorkerError,
 )
 from openvino_reranker.npu_worker.model.store import ReadyModel
-from openvino_reranker.npu_worker.npu.compiler_process import Order, compile_order, make_static
+from openvino_reranker.npu_worker.npu.compiler_process import Order, compile_order
 from openvino_reranker.npu_worker.npu.error_messages import KNOWN, Doing, find_known, innermost, translate
+from openvino_reranker.npu_worker.npu.host_embeddings import make_static
 from openvino_reranker.npu_worker.npu.sysfs import find_npu
 
 ASKING, COMPILING, LOADING, RUNNING = Doing.ASKING, Doing.COMPILING, Doing.LOADING, Doing.RUNNING

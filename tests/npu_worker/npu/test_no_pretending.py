@@ -10,7 +10,7 @@ from openvino_reranker.cli.main import main
 from openvino_reranker.cli.settings import SETTINGS, Setting
 from openvino_reranker.npu_worker.errors import NotAnNpu, NoUserDriver
 from openvino_reranker.npu_worker.model.store import ReadyModel
-from openvino_reranker.npu_worker.npu.compiler_process import make_static
+from openvino_reranker.npu_worker.npu.host_embeddings import make_static
 from openvino_reranker.npu_worker.npu.platform import Platform, check_plugin
 from openvino_reranker.npu_worker.npu.settings import NpuSettings
 from openvino_reranker.npu_worker.npu.start import start_npu
