@@ -110,7 +110,10 @@ class CompiledBucket:
     def __init__(self, tokens: int, compiled: Any, requests: int, table: EmbeddingTable | None = None) -> None:
         self.tokens = tokens
         self._compiled = compiled  # must outlive its requests
-        self.free = [BucketRequest(tokens, compiled.create_infer_request(), table) for _ in range(requests)]
+        # All of them: one in flight is in no list of free ones, and what it calls at its end leads back to itself
+        # alone, so that the garbage collector would take it away while it runs.
+        self._requests = [BucketRequest(tokens, compiled.create_infer_request(), table) for _ in range(requests)]
+        self.free = list(self._requests)
 
     def infer_on_each(self, rows: Sequence[Row]) -> list[float]:
         """Run each row, and at least one on each request; return the rows' logits, one after the other.

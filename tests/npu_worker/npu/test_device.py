@@ -1,6 +1,9 @@
+import gc
 from collections.abc import Callable
-from typing import Any, cast
+from types import SimpleNamespace
+from typing import Any, ClassVar, cast
 
+import numpy as np
 import pytest
 from openvino_reranker.npu_worker.errors import DeviceLost, WorkerError
 from openvino_reranker.npu_worker.job import Job
@@ -195,6 +198,36 @@ def test_the_first_error_counts(device: NpuDevice) -> None:
     device.fail(WorkerError("second"))
     with pytest.raises(WorkerError, match="first"):
         device.check()
+
+
+class PluginRequest:
+    """OpenVINO's side of a request: it ends when the test says so."""
+
+    model_inputs = ()
+    running: ClassVar[list["PluginRequest"]] = []
+
+    def set_callback(self, callback: Callable[[Any], None], data: object) -> None:
+        self.callback = callback
+
+    def start_async(self) -> None:
+        self.running.append(self)
+
+    def wait(self) -> None:
+        """It has ended."""
+
+    def get_output_tensor(self, number: int) -> Any:
+        return SimpleNamespace(data=np.array([[4.5]]))
+
+
+def test_a_row_in_flight_outlives_the_garbage_collector(device: NpuDevice) -> None:
+    compiled = SimpleNamespace(create_infer_request=PluginRequest)
+    device.admit(CompiledBucket(64, compiled, 2), SelfTest(64, 1, 0.0, 1.0))
+    assert device.start(Run((0,), 64), rows(10), nothing)
+    gc.collect()
+    [running] = PluginRequest.running
+    running.callback(None)
+    [finished] = device.collect()
+    assert finished.logits == [4.5]
 
 
 def test_a_row_of_nothing_is_never_sent() -> None:
