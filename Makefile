@@ -14,7 +14,7 @@ export OPENVINO_RERANKER_DEVICE ?= CPU
 
 MINUTES ?= 10
 
-.PHONY: help run test test-clients test-export test-rag fuzz check install clean soak
+.PHONY: help run test test-clients test-export test-rag fuzz check install clean soak simulated-npu
 
 help:  ## show these lines
 	@sed -n 's/^\([a-z-]*\):[^#]*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -23,6 +23,9 @@ run: $(FOR_RUNNING)  ## get a model ready and serve it on http://127.0.0.1:18818
 	@$(BIN)/openvino-reranker pull
 	@echo "starting the service; 'ready:' with its address follows in a few seconds"
 	@exec $(BIN)/openvino-reranker serve
+
+simulated-npu: $(FOR_TESTING)  ## the whole service on a simulated NPU, for work on this code
+	@exec $(BIN)/python -m openvino_reranker.tests.simulated_npu
 
 test: $(FOR_TESTING)  ## run all tests
 	$(BIN)/python -m pytest

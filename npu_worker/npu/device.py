@@ -37,17 +37,24 @@ class NpuDevice:
         precision: Of the arithmetic, for status pages.
         busy_monitor: What proves that it works.
         about: What else status pages show.
+        name: What answers and pages call it.
 
     Attributes:
         buckets: Those that are ready, each with what a row of it costs; the list is replaced when one comes.
     """
 
-    name = "NPU"
     budget_tokens = 8192
 
     def __init__(
-        self, wanted: Sequence[int], requests: int, precision: str, busy_monitor: BusyMonitor, about: dict[str, Any]
+        self,
+        wanted: Sequence[int],
+        requests: int,
+        precision: str,
+        busy_monitor: BusyMonitor,
+        about: dict[str, Any],
+        name: str = "NPU",
     ) -> None:
+        self.name = name
         self.precision = precision
         self.busy_monitor = busy_monitor
         self.buckets: Sequence[Bucket] = []

@@ -59,6 +59,8 @@ class Platform:
 
     #: Options every compilation gets, unseen by the filter.
     forced_options: Mapping[str, str] = {}
+    #: What answers, pages and logs call the device.
+    device_name = "NPU"
 
     def __init__(self, sysfs: Path = SYSFS, dev: Path = DEV, firmware: Path = FIRMWARE) -> None:
         self.sysfs = sysfs

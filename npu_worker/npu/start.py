@@ -66,6 +66,7 @@ def make_npu(
         "int8" if model.card.precision == "int8" else "f16",
         BusyMonitor(counter, time.monotonic()),
         {**asdict(identity), "options": options},
+        platform.device_name,
     )
     builder = BucketBuilder(
         model.folder / MODEL_FILE,

@@ -26,11 +26,13 @@ class StandIn(Platform):
         options: dict[str, str] | None = None,
         compiler: Sequence[str] | None = None,
         driver: str | None = None,
+        name: str = "NPU",
     ) -> None:
         super().__init__(sysfs, dev)
         self.forced_options = EXACT if options is None else options
         self._compiler = compiler
         self._driver = driver
+        self.device_name = name
 
     def compile_command(self) -> Sequence[str]:
         return self._compiler or super().compile_command()

@@ -21,6 +21,8 @@ def main() -> int:
     platform = StandIn(tree / "sys", tree / "dev", **settings.pop("platform", {}))
     settings["buckets"] = tuple(settings.get("buckets", (64, 96)))
     start_logging("worker")
+    if platform.device_name != "NPU":
+        logging.warning("this is a %s: nothing of what follows says anything about an NPU", platform.device_name)
     try:
         run_worker(runtime, model, "NPU", "f32", 1, None, NpuSettings(cache, **settings), platform)
     except WorkerError as error:
