@@ -11,7 +11,7 @@ from ..protocol.socket_paths import WORKERS_SOCKET
 from ..protocol.timeouts import DEFAULT_TIMEOUTS, Timeouts
 from .announcement import Announcement
 from .engine import Engine
-from .errors import DeviceStuck, GivenUp
+from .errors import DeviceStuck, WorkerError
 from .lock import DeviceLock
 from .loop import Dismissal, WorkerLoop
 from .npu.platform import Platform
@@ -86,7 +86,7 @@ def serve(
 ) -> None:
     """Serve a ready engine to the broker until told to stop.
 
-    Where the device still holds a run at the end, the process ends here: see ``DeviceStuck``.
+    Where the device still holds a run at the end, or gets a bucket ready, the process ends here: see ``DeviceStuck``.
 
     Raises:
         WorkerError: With the sentence to show and the exit status.
@@ -99,13 +99,18 @@ def serve(
         loop.run()
     except Dismissal as dismissal:
         logger.warning("dismissed: %s", dismissal)
-    except (DeviceStuck, GivenUp) as error:
-        if not loop.device_busy:
+    except WorkerError as error:
+        if not _in_openvino(loop, engine):
             raise
         logger.error("%s", error)
         status = error.status
-    if loop.device_busy:
+    if _in_openvino(loop, engine):
         _end_now(status)
+
+
+def _in_openvino(loop: WorkerLoop, engine: Engine) -> bool:
+    """Return whether a thread may be inside of OpenVINO: at the interpreter's end that would abort the process."""
+    return loop.device_busy or bool(engine.device.progress())
 
 
 def _end_now(status: int) -> NoReturn:

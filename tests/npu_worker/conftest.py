@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,8 +15,10 @@ from typing import Any
 import openvino as ov
 import pytest
 from openvino_reranker.client.sync import Reranker
+from openvino_reranker.npu_worker.engine import Engine
 from openvino_reranker.npu_worker.model.pull import pull
 from openvino_reranker.npu_worker.model.store import ReadyModel
+from openvino_reranker.npu_worker.npu.settings import NpuSettings
 from openvino_reranker.tests.npu_worker.model.tiny_bert import write_folder
 from openvino_reranker.tests.npu_worker.npu.stand_in import StandIn
 from openvino_reranker.tests.npu_worker.npu.sysfs_tree import SysfsTree
@@ -118,6 +121,26 @@ def service(tmp_path: Path, tree: SysfsTree, tiny: ReadyModel) -> Iterator[Servi
     service = Service(tmp_path, tree, tiny)
     yield service
     service.stop()
+
+
+@pytest.fixture(scope="session")
+def compiled(tiny: ReadyModel, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny model's buckets of 32 and 64 tokens, compiled once."""
+    folder = tmp_path_factory.mktemp("compiled")
+    tree = SysfsTree(folder / "machine")
+    tree.tick()
+    settings = NpuSettings(folder / "cache", (32, 64), requests=2)
+    engine = Engine.open(tiny.folder, "NPU", npu=settings, platform=StandIn(tree.root, tree.dev))
+    until(lambda: not engine.device.progress(), "compiled")
+    tree.freeze()
+    return settings.cache
+
+
+@pytest.fixture
+def warm(service: Service, compiled: Path) -> Service:
+    """A service that has compiled its buckets before: for tests in which compiling is not the subject."""
+    shutil.copytree(compiled, service.cache)
+    return service
 
 
 @pytest.fixture(autouse=True)

@@ -1,8 +1,8 @@
 """A compiler that makes another model than it is asked for: ``bent_child.py HOW``, else as ``compiler_process``.
 
-``HOW`` is ``zeros``, ``nan``, ``off`` (every logit 0.2 higher; ``off-64``: those of 64 tokens), or the way a compiler
-ends badly: ``abort`` (``abort-64``), ``hang``, ``status``, ``nonsense``, ``not-exported``, ``error:TEXT``; or
-``crash-at-exit``, when all is done.
+``HOW`` is ``zeros``, ``nan``, ``off`` (every logit 0.2 higher; ``off-64``: of 64 tokens), ``slightly-off`` (0.05), or
+the way a compiler ends badly: ``abort`` (``abort-64``), ``hang``, ``status``, ``nonsense``, ``not-exported``,
+``error:TEXT``; or ``crash-at-exit``, when all is done.
 """
 
 import os
@@ -19,15 +19,16 @@ from openvino_reranker.npu_worker.npu import compiler_process
 from openvino_reranker.npu_worker.npu.compiler_process import Order, Outcome
 from openvino_reranker.npu_worker.npu.host_embeddings import make_static
 
+#: What is added to every logit; ``zeros`` multiplies.
+CHANGES = {"zeros": 0.0, "nan": np.nan, "off": 0.2, "slightly-off": 0.05}
+
 
 def bend(model: Any, how: str) -> None:
     """Change what a model answers."""
     result = model.get_results()[0]
     logit = result.input_value(0)
-    constant = op.constant(np.array(np.nan if how == "nan" else 0.0 if how == "zeros" else 0.2, dtype=np.float32))
-    bent = op.add(logit, constant) if how == "off" else op.multiply(logit, constant)
-    if how == "nan":
-        bent = op.add(logit, constant)
+    constant = op.constant(np.float32(CHANGES[how]))
+    bent = op.multiply(logit, constant) if how == "zeros" else op.add(logit, constant)
     result.input(0).replace_source_output(bent.output(0))
 
 
@@ -52,8 +53,10 @@ def main() -> None:
 
         def make_bent(model: Any, tokens: int) -> None:
             make_static(model, tokens)
-            if how in {"zeros", "nan", "off"} or how == f"off-{tokens}":
-                bend(model, how.partition("-")[0])
+            if how in CHANGES:
+                bend(model, how)
+            elif how == f"off-{tokens}":
+                bend(model, "off")
 
         compiler_process.__dict__["make_static"] = make_bent
         outcome = compiler_process.compile_order(order)

@@ -7,7 +7,7 @@ from pathlib import Path
 import openvino as ov
 import pytest
 from openvino_reranker.cli.main import main
-from openvino_reranker.cli.settings import SETTINGS, Setting
+from openvino_reranker.cli.settings import SETTINGS
 from openvino_reranker.npu_worker.errors import NotAnNpu, NoUserDriver
 from openvino_reranker.npu_worker.model.store import ReadyModel
 from openvino_reranker.npu_worker.npu.host_embeddings import make_static
@@ -22,8 +22,6 @@ from openvino_reranker.tests.npu_worker.npu.sysfs_tree import SysfsTree
 
 pytestmark = pytest.mark.skipif(find_npu() is not None, reason="this machine has an NPU")
 
-#: What somebody might try, whatever the setting is for.
-TRIES = ("NPU", "CPU", "YES", "NPUW_DEVICES=CPU", "NPU_USE_NPUW=YES,NPUW_DEVICES=CPU", "NPU_TURBO=YES", "1", "{tree}")
 #: Variables that somebody might hope for, of ours and of others.
 VARIABLES = (
     "OPENVINO_RERANKER_SYSFS",
@@ -57,19 +55,19 @@ def clean(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, tree: SysfsTree, tiny
     return ["worker", "--device", "NPU", "--model-dir", str(tiny.folder), *folders]
 
 
-@pytest.mark.parametrize("setting", SETTINGS, ids=lambda setting: str(setting.name))
-def test_no_setting_does_it(
-    monkeypatch: pytest.MonkeyPatch, tree: SysfsTree, clean: list[str], setting: Setting
-) -> None:
-    given = [] if setting.name in {"device", "model_dir", "runtime_dir", "cache"} else [setting]
-    for text in TRIES:
-        value = text.format(tree=tree.root)
-        for each in given:
-            monkeypatch.setenv(each.variable, value)
-        assert main(clean) in {2, 69}  # no such value, or no NPU
-        if given and "worker" in setting.commands:
-            monkeypatch.delenv(setting.variable)
-            assert main([*clean, f"{setting.flag}={value}"]) in {2, 69}
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["--npu-options", "NPU_TURBO=YES"],
+        ["--npu-options", "NPU_USE_NPUW=YES,NPUW_DEVICES=CPU"],
+        ["--npu-options", "NPUW_DEVICES=CPU"],
+        ["--npu-options", "DEVICE_ID=CPU"],
+    ],
+    ids=lambda arguments: " ".join(arguments) or "none",
+)
+def test_no_option_does_it(clean: list[str], arguments: list[str]) -> None:
+    assert main([*clean, *arguments]) in {2, 69}  # no such value, or no NPU
 
 
 def test_no_environment_variable_does_it(tree: SysfsTree, clean: list[str]) -> None:
@@ -143,7 +141,11 @@ def test_every_bucket_is_checked(tree: SysfsTree, tiny: ReadyModel, tmp_path: Pa
 
 def test_the_product_names_no_stand_in() -> None:
     # The words may stand where they are refused, and nowhere else.
-    for path in (*ROOT.glob("npu_worker/*.py"), *ROOT.glob("cli/*.py")):
-        if path.name not in {"npu_platform.py", "plugin_options.py"}:
+    files = [path for folder in ("npu_worker", "cli", "daemon") for path in (ROOT / folder).rglob("*.py")]
+    assert len(files) > 60
+    for path in files:
+        if path.name not in {"platform.py", "plugin_options.py"}:
             assert "NPUW" not in path.read_text(), path
-    assert Platform.forced_options == {}
+        assert "stand_in" not in path.read_text(), path
+        assert "simulated_npu" not in path.read_text(), path
+    assert (Platform.forced_options, Platform.device_name) == ({}, "NPU")

@@ -86,25 +86,25 @@ def test_the_whole_path(service: Service) -> None:
     ],
     ids=["still", "not a number", "none"],
 )
-def test_a_counter_that_proves_nothing(service: Service, counter: str | None, status: int, says: str) -> None:
+def test_a_counter_that_proves_nothing(warm: Service, counter: str | None, status: int, says: str) -> None:
     if counter is None:
-        service.tree.counter.unlink()
+        warm.tree.counter.unlink()
     else:
-        service.tree.counter.write_text(counter)
-    found, line = service.wait(service.start_worker())
+        warm.tree.counter.write_text(counter)
+    found, line = warm.wait(warm.start_worker())
     assert (found, says in line) == (status, True), line
     assert found in PERMANENT
 
 
-def test_a_counter_of_another_driver(service: Service) -> None:
-    service.tree.bind(service.tree.device, "amdxdna")
-    status, line = service.wait(service.start_worker())
+def test_a_counter_of_another_driver(warm: Service) -> None:
+    warm.tree.bind(warm.tree.device, "amdxdna")
+    status, line = warm.wait(warm.start_worker())
     assert (status, "accel0 (amdxdna)" in line) == (69, True), line
 
 
-def test_a_device_file_that_is_missing(service: Service) -> None:
-    (service.tree.dev / "accel" / "accel0").unlink()
-    status, line = service.wait(service.start_worker())
+def test_a_device_file_that_is_missing(warm: Service) -> None:
+    (warm.tree.dev / "accel" / "accel0").unlink()
+    status, line = warm.wait(warm.start_worker())
     assert (status, "is it hidden by a container?" in line) == (69, True), line
 
 
@@ -181,39 +181,40 @@ def test_a_compiler_that_always_aborts_is_a_persons_affair(service: Service) -> 
     ],
     ids=["freezes", "vanishes", "unreadable", "another driver"],
 )
-def test_in_service_it_fails_closed_when_the_counter(service: Service, happens: Any, says: str) -> None:
+def test_in_service_it_fails_closed_when_the_counter(warm: Service, happens: Any, says: str) -> None:
     # Given a worker at work
-    service.tree.tick()
-    service.start_broker()
-    worker = service.start_worker()
-    reranker = service.reranker()
+    warm.tree.tick()
+    warm.start_broker()
+    worker = warm.start_worker()
+    reranker = warm.reranker()
     assert (ask(reranker) or 0) > 0
+    until(lambda: details(reranker)["compile"] == "done", "all buckets ready", warm.log)
     # When the counter proves nothing any more
-    happens(service.tree)
+    happens(warm.tree)
     # Then the worker stops serving within so many batches, says so, and may be started again
     answered = 0
     with contextlib.suppress(RerankError):
         for answered in range(20):  # noqa: B007
             ask(reranker, timeout=1)
     assert answered <= PATIENCE
-    status, _ = service.wait(worker)
+    status, _ = warm.wait(worker)
     assert status == 75
     assert status not in PERMANENT
-    assert says in service.log()
+    assert says in warm.log()
     reranker.close()
 
 
-def test_in_service_a_counter_that_jumps_back_is_a_reload(service: Service) -> None:
-    service.tree.tick()
-    service.start_broker()
-    service.start_worker()
-    reranker = service.reranker()
+def test_in_service_a_counter_that_jumps_back_is_a_reload(warm: Service) -> None:
+    warm.tree.tick()
+    warm.start_broker()
+    warm.start_worker()
+    reranker = warm.reranker()
     ask(reranker)
-    service.tree.freeze()
-    service.tree.set(7)
-    service.tree.tick()
+    warm.tree.freeze()
+    warm.tree.set(7)
+    warm.tree.tick()
     for _ in range(PATIENCE + 2):
         assert (ask(reranker) or 0) > 0
-    assert "jumped back" in service.log()
+    assert "jumped back" in warm.log()
     until(lambda: details(reranker)["npu_counter_resets"] == 1, "told")
     reranker.close()
