@@ -14,7 +14,7 @@ export OPENVINO_RERANKER_DEVICE ?= CPU
 
 MINUTES ?= 10
 
-.PHONY: help run test test-clients test-export test-rag fuzz check install clean soak simulated-npu
+.PHONY: help run test test-clients test-export test-rag fuzz check install clean soak simulated-npu benchmarks
 
 help:  ## show these lines
 	@sed -n 's/^\([a-z-]*\):[^#]*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -48,6 +48,9 @@ test-export: $(FOR_TESTING)  ## export a model with optimum-intel in an environm
 
 test-rag: $(FOR_TESTING)  ## use the service from Chroma, LangChain, LlamaIndex and Haystack, in environments of their own (1 GB)
 	$(BIN)/python -m pytest -m rag tests/rag
+
+benchmarks: $(FOR_TESTING)  ## measure the service beside its peers, in environments of their own (4 GB, half an hour)
+	$(BIN)/python -m openvino_reranker.benchmarks.run
 
 check: $(FOR_TESTING)  ## ruff, mypy, pyright, import rules
 	$(BIN)/ruff check .
