@@ -101,11 +101,13 @@ class Service:
             [*program, "serve"], env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
         )
         assert self._process.stdout is not None
+        said = []
         for line in self._process.stdout:
+            said.append(line)
             if "ready: http" in line:
                 self.url = line.split("ready: ")[1].split()[0]
                 return self
-        raise RuntimeError("the service did not start")
+        raise RuntimeError(f"the service did not start:\n{''.join(said)}")
 
     def status(self) -> Any:
         """Return its ``/readyz``."""
