@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import urllib.request
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -106,6 +107,8 @@ class Service:
             said.append(line)
             if "ready: http" in line:
                 self.url = line.split("ready: ")[1].split()[0]
+                # Read on, or the service would stand still once the pipe is full of its log.
+                threading.Thread(target=self._process.stdout.read, daemon=True).start()
                 return self
         raise RuntimeError(f"the service did not start:\n{''.join(said)}")
 
@@ -122,5 +125,5 @@ class Service:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._process.send_signal(signal.SIGTERM)
-        self._process.communicate()
+        self._process.wait()
         shutil.rmtree(self._folder, ignore_errors=True)
