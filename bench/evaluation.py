@@ -25,7 +25,7 @@ class QueryFailed(Exception):
 def rerank_all(
     reranker: Ranks, queries: Sequence[JudgedQuery], on_answer: Callable[[], object]
 ) -> tuple[list[Ranking], float]:
-    """Rerank every query's candidates; return the rankings in the queries' order and how long all took, s.
+    """Have the device rank every query's candidates; return the rankings, and how long all took, s.
 
     Args:
         reranker: Who asks the service, from several threads.
@@ -38,7 +38,7 @@ def rerank_all(
 
     def ask(query: JudgedQuery) -> Ranking:
         try:
-            ranking = reranker.rerank(query.query, query.texts, timeout=TIMEOUT_S)
+            ranking = reranker.rerank(query.query, query.texts, timeout=TIMEOUT_S, use_cache=False)
         except RerankError as error:
             raise QueryFailed(f"query {query.qid}: {error}") from error
         on_answer()
@@ -76,7 +76,6 @@ def evaluate(queries: Sequence[JudgedQuery], rankings: Sequence[Ranking], second
         "queries_without_a_relevant_document": len(queries) - len(gains),
         "pairs": pairs,
         "tokens": sum(ranking.tokens for ranking in rankings),
-        "cached": sum(ranking.cached for ranking in rankings),
         "truncated": sum(hit.truncated for ranking in rankings for hit in ranking.hits),
         "seconds": round(seconds, 2),
         "pairs_per_s": round(pairs / seconds, 2),
@@ -111,8 +110,6 @@ def table(report: dict[str, Any]) -> str:
     if report["queries_without_a_relevant_document"]:
         count = report["queries_without_a_relevant_document"]
         lines.append(f"left out of the means: {count} queries without a relevant document")
-    if report["cached"]:
-        lines.append(f"{report['cached']} pairs were answered from the score cache: the rate is not the device's")
     if report["truncated"]:
         lines.append(f"{report['truncated']} documents were longer than the model reads")
     return "\n".join(lines)

@@ -23,6 +23,7 @@ class Ranks(Protocol):
         top_k: int | None = None,
         timeout: float = 30.0,
         *,
+        use_cache: bool = True,
         grace: float = ...,
     ) -> Ranking:
         """Return the documents in order of relevance."""
