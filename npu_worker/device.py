@@ -41,6 +41,15 @@ class Device(Protocol):
         """Return the runs that have finished since the last call, in the order they did."""
         ...
 
+    @property
+    def warm(self) -> bool:
+        """Whether ``warm_up`` has nothing left to do."""
+        ...
+
+    def warm_up(self, wake: Wake) -> None:
+        """Use an idle moment: start one run of what the first requests of a kind would be slower without, if any."""
+        ...
+
     def details(self) -> dict[str, Any]:
         """Return what status pages show of the device."""
         ...

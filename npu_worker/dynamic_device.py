@@ -1,4 +1,4 @@
-"""``CPU`` and ``GPU``: devices that take any shape."""
+"""``CPU`` and ``GPU``: devices that take any shape, and get those of a small menu."""
 
 import time
 from collections import deque
@@ -11,14 +11,18 @@ import openvino as ov
 from ..protocol.messages import Bucket
 from .device import Finished, Wake
 from .errors import DeviceUnavailable, ModelUnusable
-from .inputs import INPUT_NAMES, fill
+from .inputs import Arrays, empty_arrays, fill, known_ports
 from .logits import read_logits
-from .packing import Run, pack
+from .packing import Run, Shape, pack, shape_menu
 from .tokenization import Row
+
+#: Shapes of more tokens are not visited beforehand: their kernels cost little beside a run of them, and a request
+#: that comes meanwhile would wait long. Only models of very long rows have such shapes.
+MOST_WARM_UP_TOKENS = 1024
 
 
 class DynamicDevice:
-    """A device that takes any shape (CPU, GPU): one compiled model, rows padded to the longest of a run.
+    """A device that takes any shape (CPU, GPU): one compiled model, run in the shapes of ``packing.shape_menu``.
 
     Two inference requests on one stream: while one computes with all cores, the next is ready behind it.
 
@@ -34,10 +38,8 @@ class DynamicDevice:
         ModelUnusable: The model cannot be read or compiled.
     """
 
-    budget_tokens = 8192
+    budget_tokens = 16384
     buckets: Sequence[Bucket] = ()
-    #: Padded tokens of one run: a CPU is at its full rate from about 400 on, and a run must not take long.
-    run_tokens = 1024
     _requests_in_flight = 2
 
     def __init__(self, model: Path, max_length: int, device: str, precision: str = "f32", threads: int = 0) -> None:
@@ -63,24 +65,38 @@ class DynamicDevice:
         self.name = device
         self._max_length = max_length
         self.precision = precision_name(compiled)
-        self._inputs = {name: port for port in compiled.inputs for name in port.names if name in INPUT_NAMES}
+        self._ports = known_ports(compiled.inputs)
         self._free = [compiled.create_infer_request() for _ in range(self._requests_in_flight)]
         self._ended: deque[tuple[Exception | None, Any, Run, float]] = deque()
-        self._tensors: dict[Run, dict[str, ov.Tensor]] = {}
+        self._arrays: dict[Run, Arrays] = {}
+        self._warm_up_run: Run | None = None
+        self._menu = frozenset(shape_menu(max_length))
+        self._unvisited = dict.fromkeys(
+            shape for shape in shape_menu(max_length) if shape.tokens <= MOST_WARM_UP_TOKENS
+        )
+        self._to_visit = len(self._unvisited)
 
     def pack(self, lengths: Sequence[int]) -> list[Run]:
         """Cut rows into runs of like lengths."""
-        return pack(lengths, self.run_tokens, self._max_length)
+        return pack(lengths, self._max_length)
 
     def start(self, run: Run, rows: Sequence[Row], wake: Wake) -> bool:
-        """Start a run; False if two are in flight already."""
+        """Start a run; False if two are in flight already.
+
+        Raises:
+            ValueError: Its shape is not on the menu.
+        """
+        if run.shape not in self._menu:
+            raise ValueError(f"{run.shape} is not on the menu")
         if not self._free:
             return False
         request = self._free.pop()
         # OpenVINO keeps the addresses only: the arrays must live until the run has ended.
-        self._tensors[run] = fill(run, rows, self._inputs)
-        for name, tensor in self._tensors[run].items():
-            request.set_tensor(self._inputs[name], tensor)
+        arrays = empty_arrays(self._ports, run.shape.rows, run.length)
+        fill(arrays, [rows[place] for place in run.rows])
+        self._arrays[run] = arrays
+        for name, array in arrays.items():
+            request.set_tensor(self._ports[name], ov.Tensor(array, shared_memory=True))
 
         def ended(_: object) -> None:
             self._ended.append((None, request, run, time.monotonic()))
@@ -92,6 +108,7 @@ class DynamicDevice:
         except RuntimeError as error:
             self._ended.append((error, request, run, time.monotonic()))
             wake()
+        self._unvisited.pop(run.shape, None)
         return True
 
     def collect(self) -> list[Finished]:
@@ -99,18 +116,47 @@ class DynamicDevice:
         finished = []
         while self._ended:
             error, request, run, ended = self._ended.popleft()
-            del self._tensors[run]
-            finished.append(Finished(run, error or read_logits(request), ended))
+            del self._arrays[run]
             self._free.append(request)
+            if run is self._warm_up_run:
+                self._warm_up_run = None
+                continue
+            logits = error or read_logits(request)
+            if not isinstance(logits, Exception):
+                logits = logits[: len(run.rows)]
+            finished.append(Finished(run, logits, ended))
         return finished
+
+    def warm_up(self, wake: Wake) -> None:
+        """Visit the largest shape of the menu that no run has had yet, unless one is being visited."""
+        if self._warm_up_run is None and self._free and self._unvisited:
+            shape = next(iter(self._unvisited))
+            self._warm_up_run = Run((0,), shape.length, shape.rows - 1)
+            self.start(self._warm_up_run, [Row([0] * shape.length, [0] * shape.length, False)], wake)
+
+    @property
+    def warm(self) -> bool:
+        """Whether every shape has been visited."""
+        return not self._unvisited
+
+    @property
+    def warming_up(self) -> bool:
+        """Whether a run of the warm-up is on the device, or has not been collected yet."""
+        return self._warm_up_run is not None
+
+    @property
+    def unvisited(self) -> Sequence[Shape]:
+        """The shapes that no run has had yet."""
+        return list(self._unvisited)
 
     def details(self) -> dict[str, Any]:
         """Return what status pages show: nothing beyond the name and the precision."""
         return {}
 
     def progress(self) -> str:
-        """Return what is still being got ready: nothing."""
-        return ""
+        """Return how many shapes have been visited, such as ``warming up 12/56``; empty when all have."""
+        left = len(self._unvisited)
+        return f"warming up {self._to_visit - left}/{self._to_visit}" if left else ""
 
     def check(self) -> None:
         """Raise nothing: what fails here fails with its batch."""

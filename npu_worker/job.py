@@ -1,8 +1,9 @@
 """A batch the worker pulled: its pairs encoded, cut into runs, and put together again."""
 
+from dataclasses import replace
+
 from ..protocol.messages import Batch, BatchFailed, BatchResult, PairError, PairWindows
 from .device import Device, Finished
-from .packing import Run
 from .tokenization import PairTokenizer, QueryTooLong, Row
 
 _EMPTY_ROW = Row([], [], False)
@@ -24,7 +25,7 @@ class Job:
         self._encode(batch, tokenizer)
         good = [place for place, row in enumerate(self.rows) if len(row)]
         self.to_start = [
-            Run(tuple(good[row] for row in run.rows), run.length)
+            replace(run, rows=tuple(good[row] for row in run.rows))
             for run in device.pack([len(self.rows[place]) for place in good])
         ]
         self.padded_tokens = sum(run.padded_tokens for run in self.to_start)

@@ -38,6 +38,7 @@ from .job import Job
 from .npu.busy_monitor import BusyMonitor
 from .pipeline import LEAD_MS, Pipeline
 from .tokenization import PairTokenizer
+from .warm_up import IdleWarmUp
 
 logger = logging.getLogger("openvino_reranker.worker")
 
@@ -97,6 +98,7 @@ class WorkerLoop:
         self._wakened.setblocking(False)
         self._waker.setblocking(False)
         self._pipeline = Pipeline(device, self._wake)
+        self._warm_up = IdleWarmUp(device, self._wake, time.monotonic())
         # No broker is reached: the hello goes out as soon as there is a connection.
         self._hello_due, self._hello_sent = True, 0.0
         self._welcomed = False
@@ -167,6 +169,7 @@ class WorkerLoop:
             self._end_if_stuck(now)
             if not stop.count:
                 self._pull_if_due(now)
+                self._warm_up.advance(now, idle=self._pipeline.idle)
             if now - self._last_sent >= self._progress_s():
                 self._speak(now)
             self._heartbeat.beat(now, self._status_line)
@@ -203,6 +206,8 @@ class WorkerLoop:
             wait_ms = min(wait_ms, (due - now) * 1000)
         monitor = self._monitor
         if monitor is not None and (seconds := monitor.due_in(now)) is not None:
+            wait_ms = min(wait_ms, seconds * 1000)
+        if self._pipeline.idle and (seconds := self._warm_up.due_in(now)) is not None:
             wait_ms = min(wait_ms, seconds * 1000)
         if self._welcomed and not self._pulling and self._stop_at is None:
             wait_ms = min(wait_ms, self._pipeline.free_in_ms(now) - LEAD_MS)

@@ -18,11 +18,11 @@ import openvino as ov
 from numpy.typing import NDArray
 from openvino import opset13 as op
 
+from ..inputs import INPUT_NAMES
 from .errors import UnsupportedModel
 
 Weights = Mapping[str, NDArray[np.float32]]
 
-INPUT_NAMES = ("input_ids", "attention_mask", "token_type_ids")
 #: Added to the attention score of a padded position; exp() of it is 0 in fp16 as in fp32.
 MASKED = -10000.0
 

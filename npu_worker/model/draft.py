@@ -4,15 +4,17 @@ import math
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import openvino as ov
 
 from ... import __version__
+from ..errors import ModelUnusable
+from ..inputs import feed, known_ports
+from ..tokenization import PairTokenizer, QueryTooLong
 from .card import MODEL_FILE, TOKENIZER_FILE, WEIGHTS_FILE, ModelCard, sha256
-from .errors import CacheUnwritable, ModelError, UnsupportedModel
-from .feed import feed_of, read_tokenizer
-from .quantization import is_quantized, quantize
+from .errors import CacheUnwritable, ModelError, UnknownSource, UnsupportedModel
+from .quantization import Progress, is_quantized, quantize
 
 #: Whatever is wrong with a model's own files shows in this pair, and it costs nothing.
 _PROBE = ("a query", "and a passage that answers it")
@@ -33,8 +35,13 @@ class Draft:
     max_length: int
     how: Literal["built", "given"]
 
-    def finish(self, folder: Path, precision: str) -> ModelCard:
+    def finish(self, folder: Path, precision: str, progress: Progress) -> ModelCard:
         """Write ``model.xml``, ``model.bin`` and ``tokenizer.json``, read them back, score a pair; return the card.
+
+        Args:
+            folder: Where to.
+            precision: Of the weights, one of ``PRECISIONS``.
+            progress: Hears how far quantising is.
 
         Raises:
             UnsupportedModel: The pair has no finite logit.
@@ -43,10 +50,13 @@ class Draft:
             CacheUnwritable: OpenVINO could not write the model.
         """
         shutil.copyfile(self.tokenizer, folder / TOKENIZER_FILE)
-        tokenizer = read_tokenizer(folder / TOKENIZER_FILE, self.max_length)
+        try:
+            tokenizer = PairTokenizer(folder / TOKENIZER_FILE, self.max_length)
+        except ModelUnusable as error:
+            raise UnknownSource(f"{TOKENIZER_FILE} is no tokenizer: {error}") from error
         graph = self.graph
         if precision == "int8" and not is_quantized(graph):
-            graph = quantize(graph, tokenizer)
+            graph = quantize(graph, tokenizer, progress)
         try:
             ov.save_model(graph, folder / MODEL_FILE, compress_to_fp16=True)
         except RuntimeError as error:
@@ -68,11 +78,17 @@ class Draft:
         )
 
 
-def _score_probe(folder: Path, tokenizer: Any, name: str) -> None:
+def _score_probe(folder: Path, tokenizer: PairTokenizer, name: str) -> None:
     """Read the saved model back and score a pair with it: this finds a cut file as well as a broken model."""
+    query, passage = _PROBE
     try:
+        rows = tokenizer.encode(query, [passage])
         compiled = ov.Core().compile_model(folder / MODEL_FILE, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
-        logits = compiled(feed_of(compiled, tokenizer, *_PROBE))[0].reshape(-1)
+        logits = compiled(feed(known_ports(compiled.inputs), rows))[0].reshape(-1)
+    except QueryTooLong as error:
+        raise UnsupportedModel(
+            f"{name} takes rows of {tokenizer.max_length} tokens: too short for a reranker"
+        ) from error
     except RuntimeError as error:
         raise ModelError(f"{name} cannot be read back and run after writing it: {error}") from error
     if logits.shape != (1,) or not math.isfinite(float(logits[0])):

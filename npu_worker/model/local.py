@@ -7,7 +7,8 @@ from typing import Any, TypeVar
 
 import openvino as ov
 
-from .bert_graph import INPUT_NAMES, BertShape, build_cross_encoder
+from ..inputs import INPUT_NAMES
+from .bert_graph import BertShape, build_cross_encoder
 from .draft import Draft
 from .errors import UnknownSource, UnsupportedModel
 from .onnx_weights import read_bert_weights

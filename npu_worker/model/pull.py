@@ -5,6 +5,7 @@ from pathlib import Path
 from . import hub, local, packaged
 from .card import ModelCard
 from .errors import Damaged, HubUnreachable
+from .quantization import Progress
 from .sources import DEFAULT, HubSource, LocalSource, PackagedSource, Source, resolve
 from .store import ReadyModel, Say, folder_of, is_ready, load, make_ready, sweep
 
@@ -60,10 +61,23 @@ def pull_source(root: Path, source: Source, precision: str, say: Say) -> ReadyMo
                 draft = hub.draft_of(source, download, say)
             case LocalSource():
                 draft = local.draft_of(source)
-        say(f"making {draft.name} ready in {precision}" + (" (a minute or so)" if precision == "int8" else ""))
-        return draft.finish(folder, precision)
+        say(f"making {draft.name} ready in {precision}" + (" (half a minute or so)" if precision == "int8" else ""))
+        return draft.finish(folder, precision, _in_quarters(say))
 
     return make_ready(folder_of(root, source.key, precision), make, say)
+
+
+def _in_quarters(say: Say) -> Progress:
+    """Return what says how far quantising is, four times."""
+    said = 0
+
+    def progress(share: float) -> None:
+        nonlocal said
+        if (quarter := int(share * 4)) > said:
+            said = quarter
+            say(f"quantising: {quarter * 25} %")
+
+    return progress
 
 
 def _present(root: Path, source: Source, precision: str) -> ReadyModel | None:

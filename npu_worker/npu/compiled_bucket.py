@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from ...protocol.timeouts import DEFAULT_TIMEOUTS
-from ..inputs import INPUT_NAMES
+from ..inputs import fill, known_ports
 from ..logits import read_logits
 from ..tokenization import Row
 from .host_embeddings import EMBEDDINGS, EmbeddingTable
@@ -27,11 +27,12 @@ class BucketRequest:
     def __init__(self, bucket: int, request: Any, table: EmbeddingTable | None = None) -> None:
         self.bucket = bucket
         self._request = request
+        ports = known_ports(request.model_inputs)
+        self._arrays = {name: request.get_tensor(port).data for name, port in ports.items()}
         self._table = table
-        self._arrays: dict[str, Any] = {}
-        for port in request.model_inputs:
-            for name in port.names & {*INPUT_NAMES, EMBEDDINGS}:
-                self._arrays[name] = request.get_tensor(port).data
+        if table is not None:
+            [port] = [port for port in request.model_inputs if EMBEDDINGS in port.names]
+            self._embeddings = request.get_tensor(port).data
         self._ended: Callable[[], None] = _nobody_waits
         # OpenVINO's request holds its callback for good: one that leads back to the request would keep the
         # compiled model past the end of OpenVINO itself.
@@ -82,19 +83,11 @@ class BucketRequest:
         return logit
 
     def _fill(self, row: Row) -> None:
-        width = len(row)
-        if not 0 < width <= self.bucket:
-            # A mask of zeros makes a softmax over nothing: NaN on some devices.
-            raise ValueError(f"a row of {width} tokens does not fit {self.bucket}")
-        for name, values in (("input_ids", row.ids), ("token_type_ids", row.types), ("attention_mask", None)):
-            array = self._arrays.get(name)
-            if array is not None:
-                array[0, :width] = 1 if values is None else values
-                array[0, width:] = 0
+        fill(self._arrays, [row])
         if self._table is not None:
-            embeddings = self._arrays[EMBEDDINGS]
-            embeddings[0, :width] = self._table.rows(row.ids)
-            embeddings[0, width:] = self._table.rows([0])  # as of padding; the mask takes it out
+            width = len(row)
+            self._embeddings[0, :width] = self._table.rows(row.ids)
+            self._embeddings[0, width:] = self._table.rows([0])  # as of padding; the mask takes it out
 
 
 class CompiledBucket:

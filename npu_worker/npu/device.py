@@ -44,6 +44,8 @@ class NpuDevice:
     """
 
     budget_tokens = 8192
+    #: A bucket is in service once its self-test has run on each of its requests.
+    warm = True
 
     def __init__(
         self,
@@ -134,6 +136,9 @@ class NpuDevice:
         with self._lock:
             done = len(self._ready) + len(self._given_up)
         return "" if done >= len(self.wanted) else f"compiling {done + 1}/{len(self.wanted)}"
+
+    def warm_up(self, wake: Wake) -> None:
+        """Do nothing: see ``warm``."""
 
     def details(self) -> dict[str, Any]:
         """Return what status pages show."""

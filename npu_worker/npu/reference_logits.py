@@ -12,12 +12,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import msgspec
-import numpy as np
 import openvino as ov
 
 from ...daemon.atomic_write import write_atomically
 from ..errors import ModelUnusable
-from ..inputs import INPUT_NAMES
+from ..inputs import feed, known_ports
 from ..tokenization import PairTokenizer, Row
 
 logger = logging.getLogger("openvino_reranker.worker")
@@ -98,15 +97,8 @@ def _compute(model: Path, rows: Sequence[Row]) -> list[float]:
     # Unless told otherwise, many CPUs compute in bf16, and quantise what meets compressed weights.
     options = {"INFERENCE_PRECISION_HINT": "f32", "DYNAMIC_QUANTIZATION_GROUP_SIZE": 0}
     compiled = ov.Core().compile_model(model, "CPU", options)
-    logits = []
-    for row in rows:
-        columns: dict[str, list[int]] = dict(zip(INPUT_NAMES, (row.ids, [1] * len(row), row.types), strict=True))
-        feed = {
-            name: np.array([columns[name]], dtype=port.get_element_type().to_dtype())
-            for port in compiled.inputs
-            for name in port.names & columns.keys()
-        }
-        logits.append(float(compiled(feed)[0].reshape(-1)[0]))
+    ports = known_ports(compiled.inputs)
+    logits = [float(compiled(feed(ports, [row]))[0].reshape(-1)[0]) for row in rows]
     if not all(map(math.isfinite, logits)):
         raise ModelUnusable(f"{model} answers {logits} on the CPU in f32: not all are finite numbers")
     return logits

@@ -59,7 +59,10 @@ def test_the_numbers_are_those_of_the_order(service: Service, run: Run, data: Pa
     assert report["target"] == str(service.socket)
     # Again, it is not the score cache that is measured.
     batches = service.status().counters["batches"]
-    assert json.loads(run("evaluate", str(data), "--json", **service.settings).stdout)["second_stage"] == report["second_stage"]
+    assert (
+        json.loads(run("evaluate", str(data), "--json", **service.settings).stdout)["second_stage"]
+        == report["second_stage"]
+    )
     assert service.status().counters["batches"] > batches
     assert done.stderr == ""  # no progress bar where nobody looks
 

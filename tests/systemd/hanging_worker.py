@@ -28,6 +28,7 @@ class HangingDevice:
     name = "CPU"
     precision = "f32"
     budget_tokens = 1024
+    warm = True
     buckets: Sequence[Bucket] = ()
 
     def __init__(self, good: int) -> None:
@@ -35,7 +36,7 @@ class HangingDevice:
         self._finished: list[Finished] = []
 
     def pack(self, lengths: Sequence[int]) -> list[Run]:
-        return pack(lengths, 1024, 512)
+        return pack(lengths, 512)
 
     def start(self, run: Run, rows: Sequence[Row], wake: Wake) -> bool:
         if self._good:
@@ -47,6 +48,9 @@ class HangingDevice:
     def collect(self) -> list[Finished]:
         finished, self._finished = self._finished, []
         return finished
+
+    def warm_up(self, wake: Wake) -> None:
+        pass
 
     def details(self) -> dict[str, Any]:
         return {}

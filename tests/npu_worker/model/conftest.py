@@ -10,8 +10,9 @@ from typing import Any
 
 import openvino as ov
 import pytest
-from openvino_reranker.npu_worker.model.feed import feed_of, read_tokenizer
+from openvino_reranker.npu_worker.inputs import feed, known_ports
 from openvino_reranker.npu_worker.model.store import ReadyModel
+from openvino_reranker.npu_worker.tokenization import PairTokenizer
 from openvino_reranker.tests.npu_worker.model.hub_server import HubServer
 from openvino_reranker.tests.npu_worker.model.tiny_bert import write_folder
 
@@ -32,8 +33,8 @@ def score() -> Score:
             path = ready.folder / "model.xml"
             model = ov.Core().compile_model(path, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
             compiled[ready.folder] = model
-        tokenizer = read_tokenizer(ready.folder / "tokenizer.json", ready.card.max_length)
-        return float(model(feed_of(model, tokenizer, query, passage))[0].reshape(-1)[0])
+        tokenizer = PairTokenizer(ready.folder / "tokenizer.json", ready.card.max_length)
+        return float(model(feed(known_ports(model.inputs), tokenizer.encode(query, [passage])))[0].reshape(-1)[0])
 
     return run
 

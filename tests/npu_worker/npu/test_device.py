@@ -232,7 +232,10 @@ def test_a_row_in_flight_outlives_the_garbage_collector(device: NpuDevice) -> No
 
 def test_a_row_of_nothing_is_never_sent() -> None:
     class Request:
-        model_inputs = ()
+        model_inputs = (SimpleNamespace(names={"input_ids"}),)
+
+        def get_tensor(self, port: object) -> SimpleNamespace:
+            return SimpleNamespace(data=np.zeros((1, 16), np.int32))
 
         def set_callback(self, callback: object, data: object) -> None:
             """Forget it."""
