@@ -5,6 +5,7 @@ import contextlib
 import json
 import os
 import sys
+from dataclasses import replace
 from typing import Any
 
 from ..bench.report import compare, compare_requests, rss_mb, summarise, table
@@ -118,7 +119,7 @@ def _open_ceiling(worker: dict[str, Any], settings: Settings) -> Any:
     if worker["device"] == "NPU":
         raise ValueError("--ceiling opens the device a second time, which an NPU does not take; use 'doctor --npu'")
     try:
-        folder = find_model(settings)
+        folder = find_model(replace(settings, device=worker["device"]))
         name = load(folder).card.name
         if name != worker["model"]:
             raise ValueError(

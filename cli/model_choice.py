@@ -19,6 +19,15 @@ def npu_settings(settings: Settings) -> NpuSettings:
     )
 
 
+def weight_precisions(settings: Settings) -> tuple[str, ...]:
+    """Return the weights to look for, the best first: the one that is named, else what suits device and CPU."""
+    if settings.precision != "auto":
+        return (settings.precision,)
+    from ..npu_worker.model.cpu_precision import preferred_precisions, read_cpu_flags
+
+    return preferred_precisions(settings.device, read_cpu_flags())
+
+
 def find_model(settings: Settings) -> Path:
     """Return the folder of the ready model that the settings name.
 
@@ -32,18 +41,19 @@ def find_model(settings: Settings) -> Path:
 
     if settings.model_dir is not None:
         return settings.model_dir
+    precisions = weight_precisions(settings)
     try:
         if settings.model is not None:
-            folder = find_ready(settings.cache, settings.model, settings.precision)
+            folder = find_ready(settings.cache, settings.model, precisions)
         else:
-            folder = find_default(settings.cache, settings.precision)
+            folder = find_default(settings.cache, precisions)
     except ModelError as error:
         raise ModelUnusable(str(error)) from error
     if folder is None:
         model = f" {settings.model}" if settings.model else ""
-        weights = "" if settings.precision == "fp16" else f" --precision {settings.precision}"
+        weights = "" if settings.precision == "auto" else f" --precision {settings.precision}"
         raise ModelUnusable(
-            f"no model{model} ({settings.precision}) is ready under {settings.cache}; "
+            f"no model{model} ({' or '.join(precisions)}) is ready under {settings.cache}; "
             f"get it with 'openvino-reranker pull{model}{weights}'"
         )
     return folder

@@ -3,7 +3,8 @@
 import argparse
 import sys
 
-from .settings import read_settings
+from .model_choice import weight_precisions
+from .settings import Settings, read_settings
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -29,7 +30,7 @@ def run(arguments: argparse.Namespace) -> int:
     from ..npu_worker.model.pull import pull
 
     try:
-        ready = pull(settings.cache, arguments.model or settings.model, settings.precision, _say)
+        ready = pull(settings.cache, arguments.model or settings.model, _precision(settings), _say)
     except ModelError as error:
         print(f"openvino-reranker: {' '.join(str(error).split())}", file=sys.stderr)
         return 1
@@ -40,6 +41,19 @@ def run(arguments: argparse.Namespace) -> int:
         _say(f"OPENVINO_RERANKER_MODEL_DIR is set, so what is served is still {settings.model_dir}; unset it")
     print(f"{ready.card.name}  {ready.card.precision}  {ready.size / 1e6:.0f} MB  {ready.folder}")
     return 0
+
+
+def _precision(settings: Settings) -> str:
+    from ..npu_worker.model.cpu_precision import can_quantize
+
+    best = weight_precisions(settings)[0]
+    if settings.precision == "auto" and best == "int8" and not can_quantize():
+        _say(
+            "int8 weights would be faster on this CPU, but need nncf (pip install 'openvino-reranker[int8]'): "
+            "going on in fp16"
+        )
+        return "fp16"
+    return best
 
 
 def _say(line: str) -> None:

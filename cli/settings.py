@@ -98,6 +98,9 @@ def _path(text: str) -> Path:
 
 
 _NPU = ("serve", "worker", "doctor")
+_WEIGHTS = ("serve", "worker", "pull", "doctor", "bench")
+#: What ``--exact`` stands for.
+_EXACT = {"precision": "fp16", "inference_precision": "f32"}
 
 SETTINGS = (
     Setting("host", "127.0.0.1", str, "address the HTTP front listens on", ("serve", "http")),
@@ -124,7 +127,13 @@ SETTINGS = (
         "refuse requests that name another model: yes or no",
         ("serve", "http"),
     ),
-    Setting("device", "NPU", _one_of("NPU", "CPU", "GPU"), "device the worker runs on: NPU, CPU or GPU", _NPU),
+    Setting(
+        "device",
+        "NPU",
+        _one_of("NPU", "CPU", "GPU"),
+        "device the worker runs on: NPU, CPU or GPU",
+        (*_NPU, "pull"),
+    ),
     Setting("model", None, str, "hub id, local folder or file, or 'packaged'", ("serve", "worker", "doctor", "bench")),
     Setting(
         "model_dir",
@@ -135,14 +144,14 @@ SETTINGS = (
     ),
     Setting(
         "precision",
-        "fp16",
-        _one_of("fp16", "int8"),
-        "precision of the weights: fp16 or int8",
-        ("serve", "worker", "pull", "doctor", "bench"),
+        "auto",
+        _one_of("auto", "fp16", "int8"),
+        "precision of the weights: fp16, int8, or auto (the fastest on this CPU that ranks as well)",
+        _WEIGHTS,
     ),
     Setting(
         "inference_precision",
-        "f32",
+        "auto",
         _one_of("f32", "bf16", "auto"),
         "precision of the arithmetic on the CPU: f32, bf16, or auto (OpenVINO chooses)",
         ("serve", "worker"),
@@ -244,6 +253,14 @@ def add_settings(parser: argparse.ArgumentParser, command: str) -> None:
             help=f"{setting.help}{shown} [{setting.variable}]".replace("%", "%%"),
         )
 
+    if command in _WEIGHTS:
+        group.add_argument(
+            "--exact",
+            action="store_true",
+            help="the model's own scores rather than the fastest: the same as --precision fp16 "
+            "--inference-precision f32",
+        )
+
 
 def read_settings(arguments: argparse.Namespace, environ: Mapping[str, str] | None = None) -> Settings:
     """Return the settings in force: flags, else environment, else defaults. An empty variable is not set.
@@ -256,6 +273,10 @@ def read_settings(arguments: argparse.Namespace, environ: Mapping[str, str] | No
     for setting in SETTINGS:
         given = getattr(arguments, f"setting_{setting.name}", None)
         where, text = (setting.flag, given) if given is not None else (setting.variable, environ.get(setting.variable))
+        if getattr(arguments, "exact", False) and (exact := _EXACT.get(setting.name)) is not None:
+            if given not in (None, exact):
+                raise SettingError(f"{where} is {text!r}, and --exact means {exact}: give one of them")
+            text = exact
         if text is None or text == "":
             values[setting.name] = setting.default
             continue

@@ -42,6 +42,7 @@ def clean_environment(**extra: str) -> dict[str, str]:
         "PYTHONPATH": str(ROOT / ".links"),
         "PYTHONUNBUFFERED": "1",
         "OPENVINO_RERANKER_SCORE_CACHE_MB": "0",
+        "OPENVINO_RERANKER_INFERENCE_PRECISION": "f32",  # on some CPUs the default is bf16
     }
     return kept | ours | extra
 

@@ -31,7 +31,7 @@ def pull(root: Path, model: str | None, precision: str, say: Say) -> ReadyModel:
     if _present(root, DEFAULT, precision) is None and (ready := _present(root, PackagedSource(), precision)):
         say(
             f"{ready.card.name} is ready already; for the default model instead: "
-            f"openvino-reranker pull {DEFAULT}{'' if precision == 'fp16' else f' --precision {precision}'}"
+            f"openvino-reranker pull {DEFAULT} --precision {precision}"
         )
         return ready
     try:

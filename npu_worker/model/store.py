@@ -10,7 +10,7 @@ import contextlib
 import errno
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from filelock import FileLock, Timeout
 
 from .card import CARD_FILE, ModelCard, sha256
 from .errors import CacheUnwritable, Damaged, ModelError, NotReady
-from .sources import DEFAULT, PackagedSource, resolve
+from .sources import DEFAULT, PackagedSource, Source, resolve
 
 Say = Callable[[str], None]
 
@@ -52,19 +52,22 @@ def is_ready(folder: Path) -> bool:
     return (folder / CARD_FILE).is_file()
 
 
-def find_ready(root: Path, model: str, precision: str) -> Path | None:
-    """Return the folder of what MODEL means, if it has been made ready.
+def find_ready(root: Path, model: str, precisions: Sequence[str]) -> Path | None:
+    """Return the folder of what MODEL means, if it has been made ready, in the first of these precisions that is.
 
     Raises:
         UnknownSource: MODEL means nothing.
     """
-    folder = folder_of(root, resolve(model).key, precision)
-    return folder if is_ready(folder) else None
+    return _first_ready(root, [resolve(model)], precisions)
 
 
-def find_default(root: Path, precision: str) -> Path | None:
+def find_default(root: Path, precisions: Sequence[str]) -> Path | None:
     """Return what runs when no model is named: the hub's default if it is ready, else the packaged one if it is."""
-    folders = (folder_of(root, source.key, precision) for source in (DEFAULT, PackagedSource()))
+    return _first_ready(root, [DEFAULT, PackagedSource()], precisions)
+
+
+def _first_ready(root: Path, sources: Sequence[Source], precisions: Sequence[str]) -> Path | None:
+    folders = (folder_of(root, source.key, precision) for source in sources for precision in precisions)
     return next(filter(is_ready, folders), None)
 
 
@@ -207,5 +210,4 @@ def _remove(path: Path) -> None:
 
 
 def _arguments(card: ModelCard) -> str:
-    model = f" {card.source}"
-    return model if card.precision == "fp16" else f"{model} --precision {card.precision}"
+    return f" {card.source} --precision {card.precision}"

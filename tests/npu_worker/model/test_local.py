@@ -62,7 +62,7 @@ def test_a_hugging_face_folder_is_built(folder: Path, cache: Path, score: Score)
     assert (card.name, card.source, card.how, card.architecture) == ("tiny-reranker", str(folder), "built", "bert")
     assert (card.layers, card.max_length, card.precision) == (2, 64, "fp16")
     assert score(ready, tiny_bert.QUERY, tiny_bert.PASSAGE) == pytest.approx(expected(), abs=FP16)
-    assert find_ready(cache, str(folder), "fp16") == ready.folder
+    assert find_ready(cache, str(folder), ["fp16"]) == ready.folder
     assert {file.name for file in ready.folder.iterdir()} == {"model.xml", "model.bin", "tokenizer.json", "model.json"}
 
 
@@ -149,7 +149,7 @@ def test_a_config_of_strange_values_ends_in_no_traceback(tmp_path: Path, cache: 
 def test_a_changed_folder_is_made_ready_anew(folder: Path, cache: Path) -> None:
     first = pull(cache, str(folder), "fp16", print)
     tiny_bert.write_folder(folder, tiny_bert.make_weights(seed=8))
-    assert find_ready(cache, str(folder), "fp16") is None
+    assert find_ready(cache, str(folder), ["fp16"]) is None
     second = pull(cache, str(folder), "fp16", print)
     assert second.folder != first.folder
     assert load(first.folder).card == first.card

@@ -70,7 +70,7 @@ def black_hole(request: pytest.FixtureRequest) -> Iterator[str]:
 def test_a_model_of_the_hub(hub: HubServer, command: Command, cache: Path, score: Score) -> None:
     status, out, err = ended(command(TINY, endpoint=hub.url))
     assert status == 0, err
-    folder = find_ready(cache, TINY, "fp16")
+    folder = find_ready(cache, TINY, ["fp16"])
     assert folder is not None
     ready = load(folder)
     assert out.split() == [TINY, "fp16", "0", "MB", str(folder)]
@@ -97,8 +97,8 @@ def test_only_needed_files_are_downloaded(hub: HubServer, folder: Path, command:
 
 def test_a_revision_is_another_model(hub: HubServer, command: Command, cache: Path) -> None:
     assert ended(command(f"{TINY}@{COMMIT}", endpoint=hub.url))[0] == 0
-    assert find_ready(cache, f"{TINY}@{COMMIT}", "fp16")
-    assert find_ready(cache, TINY, "fp16") is None
+    assert find_ready(cache, f"{TINY}@{COMMIT}", ["fp16"])
+    assert find_ready(cache, TINY, ["fp16"]) is None
 
 
 @pytest.mark.parametrize(
@@ -204,12 +204,12 @@ def test_a_killed_pull_leaves_nothing_that_looks_ready(hub: HubServer, command: 
     assert hub.halfway.wait(20)
     process.kill()
     process.wait()
-    assert find_ready(cache, TINY, "fp16") is None
+    assert find_ready(cache, TINY, ["fp16"]) is None
     assert any(cache.rglob(".fp16.making"))
 
     hub.paused.clear()
     assert ended(command(TINY, endpoint=hub.url))[0] == 0
-    folder = find_ready(cache, TINY, "fp16")
+    folder = find_ready(cache, TINY, ["fp16"])
     assert folder is not None
     assert load(folder)
     assert sorted(path.name for path in folder.parent.iterdir()) == ["fp16"]

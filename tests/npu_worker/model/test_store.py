@@ -62,13 +62,13 @@ def test_a_folder_without_card_is_not_ready(tmp_path: Path) -> None:
 
 
 def test_the_default_is_the_hubs_if_ready_else_the_packaged(cache: Path) -> None:
-    assert find_default(cache, "fp16") is None
+    assert find_default(cache, ["fp16"]) is None
     packaged = make_ready(folder_of(cache, PackagedSource().key, "fp16"), lambda _: tiny_bert.CARD, print)
-    assert find_default(cache, "fp16") == packaged.folder
-    assert find_default(cache, "int8") is None
+    assert find_default(cache, ["fp16"]) == packaged.folder
+    assert find_default(cache, ["int8"]) is None
     default = make_ready(folder_of(cache, DEFAULT.key, "fp16"), lambda _: tiny_bert.CARD, print)
     assert default.folder == cache / "models" / "cross-encoder--ms-marco-MiniLM-L6-v2" / "fp16"
-    assert find_default(cache, "fp16") == default.folder
+    assert find_default(cache, ["fp16"]) == default.folder
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), RuntimeError("x"), OSError(2, "not ours")])
