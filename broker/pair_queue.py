@@ -61,6 +61,11 @@ class PairQueue:
         """How many callers wait for a turn."""
         return self._interactive.callers + self._bulk.callers
 
+    @property
+    def patient_tokens(self) -> int:
+        """Tokens that wait, if all of them are interactive; 0 beside bulk, which must leave the device soon."""
+        return 0 if self._bulk else self.tokens
+
     def add(self, request: Request, rows: Iterable[int]) -> int:
         """Let rows of a request wait, or join the computation of an identical one that has started already.
 

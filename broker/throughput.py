@@ -15,6 +15,9 @@ _NEWEST = 0.2
 _FIRST_BUDGET = 512.0
 #: The smallest batch, tokens: below it a device works at a fraction of its rate, so it would only get slower.
 _LEAST_BUDGET = 512.0
+#: A batch takes so much of what waits, if that is more than the usual batch and at most so many of these.
+_SHARE_OF_WAITING = 1 / 6
+_DEEPEST = 3.0
 
 
 class ThroughputEstimator:
@@ -50,9 +53,20 @@ class ThroughputEstimator:
                 return bucket.cost
         return self._buckets[-1].cost if self._buckets else float(tokens)
 
-    def budget(self) -> BatchBudget:
-        """Return the budget of a batch of ``batch_ms``, within what the worker takes."""
-        wanted = _FIRST_BUDGET if self.tokens_per_ms is None else self.tokens_per_ms * self._batch_ms
+    def budget(self, waiting_tokens: int = 0) -> BatchBudget:
+        """Return the budget of a batch, within what the worker takes.
+
+        It is ``batch_ms`` long; where much waits, a share of that, up to three times as long: longer batches pad less
+        and run in fuller shapes, and who waits for seconds anyhow does not notice.
+
+        Args:
+            waiting_tokens: What waits, tokens; 0 where batches shall stay short for somebody who may come.
+        """
+        if self.tokens_per_ms is None:
+            wanted = _FIRST_BUDGET
+        else:
+            usual = self.tokens_per_ms * self._batch_ms
+            wanted = min(max(usual, waiting_tokens * _SHARE_OF_WAITING), usual * _DEEPEST)
         return BatchBudget(min(max(wanted, _LEAST_BUDGET), self._most_tokens), self._most_tokens)
 
     def wait_ms(self, tokens: int) -> int:

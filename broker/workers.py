@@ -149,7 +149,9 @@ class Workers:
         worker = self.serving
         while worker is not None and worker.pulls and self._queue and not worker.runs_isolated:
             if not self._queue.has_isolated:
-                batch = InFlight(self._queue.take(self.throughput.budget(), self.throughput.cost))
+                batch = InFlight(
+                    self._queue.take(self.throughput.budget(self._queue.patient_tokens), self.throughput.cost)
+                )
             elif not worker.in_flight and (retry := self._queue.take_isolated()) is not None:
                 batch = InFlight([retry.entry], isolated=True, implicated=retry.implicated)
             else:

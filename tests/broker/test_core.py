@@ -5,6 +5,7 @@ from openvino_reranker.broker.request_lifecycle import Peer
 from openvino_reranker.protocol.errors import InvalidRequest
 from openvino_reranker.protocol.limits import Limits
 from openvino_reranker.protocol.messages import (
+    Batch,
     BatchFailed,
     Cancel,
     Dismissed,
@@ -60,6 +61,31 @@ def test_a_request_larger_than_a_batch_is_split_and_put_together_again() -> None
     harness.ask(b"1", documents)
     assert harness.serve() > 5
     assert harness.scores(b"1") == [logit(b"query", each) for each in documents]
+
+
+def tokens_of(batch: Batch | None) -> int:
+    assert batch is not None
+    return sum(3 + len(document) // 4 for _, document in batch.pairs)
+
+
+def test_batches_are_deep_where_much_waits_and_short_beside_bulk() -> None:
+    harness = Harness(batch_ms=1000)  # the harness computes a token a millisecond
+    harness.hello()
+    harness.ask(b"first", [b"x" * 400])
+    harness.serve()
+    texts = [b"%03d" % number + b"x" * 397 for number in range(400)]  # 103 tokens each
+    harness.ask(b"many", texts)
+    deep = harness.pull()
+    assert 2800 < tokens_of(deep) < 3200
+    harness.ask(b"job", [b"bulk" + text for text in texts[:10]], peer=b"other", bulk=True)
+    short = harness.pull()
+    assert 900 < tokens_of(short) < 1100
+    assert deep is not None
+    assert short is not None
+    harness.answer(deep)
+    harness.answer(short)
+    harness.serve()
+    assert len(harness.scores(b"many")) == 400
 
 
 def test_identical_waiting_pairs_are_computed_once() -> None:

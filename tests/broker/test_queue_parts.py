@@ -185,6 +185,21 @@ def test_a_row_costs_its_bucket_and_a_batch_aims_at_its_time() -> None:
     assert pace.budget().target == 512
 
 
+def test_a_batch_is_deeper_where_much_waits() -> None:
+    pace = ThroughputEstimator(512, 16384, [], 100)
+    assert pace.budget(100_000).target == 512  # nothing is known yet
+    for _ in range(50):
+        pace.observe(size=4000, tokens=1000, padded_tokens=1000, inference_ms=100)
+    assert [round(pace.budget(tokens).target) for tokens in (0, 6_000, 12_000, 18_000, 100_000)] == [
+        1000,
+        1000,
+        2000,
+        3000,
+        3000,
+    ]
+    assert ThroughputEstimator(512, 16384, [], 100).budget(0).most == 16384
+
+
 def test_a_pairs_length_is_estimated_from_what_was_seen() -> None:
     pace = ThroughputEstimator(512, 8192, [], 100)
     for _ in range(60):
