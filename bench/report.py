@@ -73,16 +73,35 @@ def _latency(seen: Sequence[Seen]) -> dict[str, float]:
     }
 
 
-def compare(served: float, ceiling: float) -> dict[str, float]:
-    """Return the ceiling and what the service reached of it; both pairs per second."""
-    return {"pairs_per_s": round(ceiling, 2), "ratio": round(served / ceiling, 4)}
+def compare(served: float, packed: float, fixed: float, shape: str) -> dict[str, Any]:
+    """Return both ceilings and what the service reached of them.
+
+    Args:
+        served: The service's pairs per second.
+        packed: The engine's with all pairs known beforehand.
+        fixed: The engine's with pairs of the mean length in runs of one shape.
+        shape: That shape.
+    """
+    return {
+        "pairs_per_s": round(packed, 2),
+        "ratio": round(served / packed, 4),
+        "fixed_pairs_per_s": round(fixed, 2),
+        "fixed_ratio": round(served / fixed, 4),
+        "fixed_shape": shape,
+    }
 
 
-def compare_requests(took: Sequence[tuple[float, float]]) -> dict[str, float]:
-    """Return the medians of what a request took the engine alone and of what the service added to it, ms."""
+def compare_requests(took: Sequence[tuple[float, float]], floor: Sequence[float]) -> dict[str, float]:
+    """Return the medians of a request on the engine alone, of what the service added to it, and of the floor, ms.
+
+    Args:
+        took: What each request took the engine alone, and through the service.
+        floor: What bare processes that only hand a message on took.
+    """
     return {
         "request_p50_ms": round(percentile([alone for alone, _ in took], 0.5), 2),
         "added_p50_ms": round(percentile([served - alone for alone, served in took], 0.5), 2),
+        "floor_p50_ms": round(percentile(floor, 0.5), 2),
     }
 
 
@@ -114,9 +133,16 @@ def table(report: dict[str, Any]) -> str:
             f"ceiling   {ceiling['pairs_per_s']:.1f} pairs/s straight through the engine; "
             f"service / ceiling = {ceiling['ratio']:.3f}"
         )
+        lines.append(
+            f"fixed     {ceiling['fixed_pairs_per_s']:.1f} pairs/s of the mean length, all in runs of "
+            f"{ceiling['fixed_shape']} tokens; service / fixed = {ceiling['fixed_ratio']:.3f}"
+        )
         if "request_p50_ms" in ceiling:
             lines.append(
                 f"alone     {ceiling['request_p50_ms']:.1f} ms a request straight through the engine (p50); "
                 f"the service adds {ceiling['added_p50_ms']:.2f} ms"
+            )
+            lines.append(
+                f"floor     {ceiling['floor_p50_ms']:.2f} ms: three bare Python processes that hand on an empty message"
             )
     return "\n".join(lines)

@@ -8,6 +8,7 @@ import sys
 from dataclasses import replace
 from typing import Any
 
+from ..bench.floor import measure_floor
 from ..bench.report import compare, compare_requests, rss_mb, summarise, table
 from ..bench.run import Group, Seen, run_load
 from ..bench.target import Caller, Target
@@ -103,10 +104,14 @@ def _bench(target: Target, groups: list[Group], arguments: argparse.Namespace, s
     }
     if ceiling:
         ceiling.run(groups, workload, rounds[-1])
-        report["ceiling"] = compare(report["pairs_per_s"], ceiling.pairs_per_s)
+        report["ceiling"] = compare(
+            report["pairs_per_s"], ceiling.pairs_per_s, ceiling.fixed_pairs_per_s, ceiling.fixed_shape
+        )
         if len(groups) == 1 and groups[0].callers == 1:
             with contextlib.closing(Caller(target)) as caller:
-                report["ceiling"] |= compare_requests(ceiling.beside(caller, groups[0].passages, range(count)))
+                report["ceiling"] |= compare_requests(
+                    ceiling.beside(caller, groups[0].passages, range(count)), measure_floor(max(count, 50))
+                )
     return report
 
 

@@ -1,6 +1,7 @@
 """The bench: what it counts, what it prints, and that texts are never alike."""
 
 import json
+import re
 import subprocess
 import sys
 from itertools import islice
@@ -39,6 +40,8 @@ def test_numbers_of_a_run_add_up(service: Service) -> None:
         assert 0 < group["p50_ms"] <= group["p95_ms"] <= group["p99_ms"]
     assert set(report["rss_mb_before"]) == set(report["rss_mb_after"]) == {"broker", "worker", "http"}
     assert 0 <= report["padding_waste"] < 1
+    assert report["ceiling"]["fixed_pairs_per_s"] > 0
+    assert re.fullmatch(r"\d+ x \d+", report["ceiling"]["fixed_shape"])
     assert report["ceiling"]["ratio"] == pytest.approx(
         report["pairs_per_s"] / report["ceiling"]["pairs_per_s"], rel=0.01
     )
@@ -61,6 +64,7 @@ def test_a_lone_caller_is_compared_request_by_request(service: Service) -> None:
     report = json.loads(done.stdout)
     assert report["requests"] == 5
     assert report["ceiling"]["request_p50_ms"] > 0
+    assert report["ceiling"]["floor_p50_ms"] > 0
     assert "added_p50_ms" in report["ceiling"]  # any number, on a machine that others use too
     # Two rounds with a pair each to open connections, and five requests beside the engine alone.
     assert service.status().counters["pairs"] - before["pairs"] == 2 * (5 + 5) + 2
@@ -68,7 +72,11 @@ def test_a_lone_caller_is_compared_request_by_request(service: Service) -> None:
 
 def test_what_the_service_adds_is_the_median_difference() -> None:
     took = [(10.0, 12.0), (20.0, 21.0), (5.0, 9.0), (30.0, 90.0), (7.0, 6.0)]
-    assert compare_requests(took) == {"request_p50_ms": 10.0, "added_p50_ms": 2.0}
+    assert compare_requests(took, [0.4, 0.2, 0.3]) == {
+        "request_p50_ms": 10.0,
+        "added_p50_ms": 2.0,
+        "floor_p50_ms": 0.3,
+    }
 
 
 def test_over_http_it_prints_a_table(service: Service) -> None:

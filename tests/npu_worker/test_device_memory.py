@@ -4,6 +4,7 @@ import os
 import random
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -43,8 +44,11 @@ def test_memory_is_flat_over_random_lengths(packaged_int8: Path, pairs: int) -> 
 def main(model: str, pairs: int) -> None:
     """Visit the whole menu, then run random pairs; print the resident memory after each, MB."""
     device = DynamicDevice(Path(model), 512, "CPU")
+    ended = threading.Event()
     while not device.warm or device.warming_up:
-        device.warm_up(lambda: None)
+        device.warm_up(ended.set)
+        ended.wait(60)
+        ended.clear()
         device.collect()
     warm = rss_mb({"me": os.getpid()})["me"]
     chance = random.Random(7)
@@ -55,8 +59,10 @@ def main(model: str, pairs: int) -> None:
         runs = device.pack([len(row) for row in rows])
         left = len(runs)
         while left:
-            while runs and device.start(runs[0], rows, lambda: None):
+            while runs and device.start(runs[0], rows, ended.set):
                 runs.pop(0)
+            ended.wait(60)
+            ended.clear()
             left -= len(device.collect())
         done += len(rows)
     print(warm, rss_mb({"me": os.getpid()})["me"])
