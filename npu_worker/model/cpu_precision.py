@@ -1,6 +1,6 @@
 """Which weights are the fastest on this machine without ranking worse: decided from what the CPU can do.
 
-Measured, for the packaged model: with VNNI int8 runs at two to three times the rate of f32, and nDCG@10 stays within
+Measured, for the packaged model: with VNNI int8 runs at more than twice the rate of f32, and nDCG@10 stays within
 0.005. Without (AVX2 alone) its kernels are 20 % slower than those of f32, so there is nothing to gain.
 """
 

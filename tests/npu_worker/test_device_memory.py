@@ -10,26 +10,19 @@ from pathlib import Path
 import pytest
 from openvino_reranker.bench.report import rss_mb
 from openvino_reranker.npu_worker.dynamic_device import DynamicDevice
-from openvino_reranker.npu_worker.model.pull import pull
+from openvino_reranker.npu_worker.model.store import ReadyModel
 from openvino_reranker.npu_worker.tokenization import Row
-from openvino_reranker.tests.processes import ROOT, clean_environment
+from openvino_reranker.tests.processes import clean_environment
 
 MOST_MB = 500
 
 
-@pytest.fixture(scope="session")
-def packaged_int8() -> Path:
-    """The packaged model in int8, kept between runs."""
-    root = Path(os.environ.get("OPENVINO_RERANKER_TEST_CACHE") or ROOT / ".cache" / "models")
-    return pull(root, "packaged", "int8", print).folder
-
-
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("pairs", [400, pytest.param(20_000, marks=pytest.mark.slow)])
-def test_memory_is_flat_over_random_lengths(packaged_int8: Path, pairs: int) -> None:
+def test_memory_is_flat_over_random_lengths(packaged_int8: ReadyModel, pairs: int) -> None:
     command = [sys.executable, "-m", "openvino_reranker.tests.npu_worker.test_device_memory"]
     out = subprocess.run(
-        [*command, str(packaged_int8 / "model.xml"), str(pairs)],
+        [*command, str(packaged_int8.folder / "model.xml"), str(pairs)],
         env=clean_environment(),
         capture_output=True,
         text=True,
