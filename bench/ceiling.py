@@ -53,10 +53,10 @@ class Ceiling:
         self._tokens += sum(lengths)
         self._seconds += self._run(job.to_start, job.rows)
         mean = round(sum(lengths) / len(lengths))
-        # The fullest run that packing makes of like rows; the clock's rate needs no more than half of the load.
+        # The fullest run that packing makes of like rows; the rate needs no more than a quarter of the load.
         self._shape = max((run.shape for run in self._engine.device.pack([mean] * 32)), key=lambda shape: shape.tokens)
         row = Row([0] * self._shape.length, [0] * self._shape.length, False)
-        count = max(1, sum(lengths) // (2 * self._shape.tokens))
+        count = max(1, sum(lengths) // (4 * self._shape.tokens))
         runs = [Run((0,), self._shape.length, self._shape.rows - 1) for _ in range(count)]
         self._fixed_seconds += self._run(runs, [row])
         self._fixed_tokens += count * self._shape.tokens
