@@ -54,6 +54,10 @@ class Admission:
                 return Overloaded(f"the queue is full: {name} would be {amount}, the limit is {bound}", retry_after_ms)
         return None
 
+    def waiting(self, caller: str) -> int:
+        """Return how many pairs of a caller wait."""
+        return self._caller_pairs[caller]  # a Counter: looking adds nothing
+
     def enter(self, caller: str, stream: str, pairs: int, size: int) -> None:
         """Count a request in."""
         self.pairs += pairs

@@ -71,7 +71,7 @@ class Broker:
         self._actions: list[Action] = []
         self._queue = PairQueue()
         self._cache = ScoreCache(cache_bytes)
-        self._requests = RequestLifecycle(limits, self.counters, self._queue, self._cache, self._actions, plan)
+        self._requests = RequestLifecycle(limits, self.counters, self._queue, self._cache, self._actions, plan, now)
         self._workers = Workers(epoch, self._requests, self._queue, self.counters, self._actions, batch_ms, timeouts)
         self._draining = False
         self._peers: dict[bytes, tuple[str, Hello]] = {}  # by connection: the process behind it, and what it says
@@ -200,6 +200,7 @@ class Broker:
             peers=self._peer_pids(),
             counters=self.counters.report(),
             score_cache=CacheStatus(len(self._cache), self._cache.size),
+            callers=self._requests.callers(now),
             limits=self._limits,
         )
 

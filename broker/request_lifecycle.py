@@ -15,9 +15,10 @@ import msgspec
 
 from ..protocol.errors import DeadlineExceeded, Failed, InvalidRequest, RerankError, Unavailable, error_from_code
 from ..protocol.limits import Limits
-from ..protocol.messages import BatchResult, QueueStatus, Refusal, Rerank, Scores, Served, WindowPlan
+from ..protocol.messages import BatchResult, CallerStatus, QueueStatus, Refusal, Rerank, Scores, Served, WindowPlan
 from .actions import Action, ToClient
 from .admission import Admission, flaw
+from .caller_shares import CallerShares
 from .counters import Counters
 from .pair_queue import PairQueue
 from .request import Request
@@ -52,6 +53,7 @@ class RequestLifecycle:
         cache: What was scored before.
         actions: Answers are appended there.
         plan: How long documents are read when a request does not say.
+        now: The time, s.
     """
 
     def __init__(
@@ -62,8 +64,10 @@ class RequestLifecycle:
         cache: ScoreCache,
         actions: list[Action],
         plan: WindowPlan,
+        now: float,
     ) -> None:
         self.cache = cache
+        self._shares = CallerShares(now)
         self._plan = plan
         self.table = RequestTable()
         self.admission = Admission(limits)
@@ -78,6 +82,10 @@ class RequestLifecycle:
     def status(self) -> QueueStatus:
         """Return what status pages show of what waits."""
         return QueueStatus(len(self.table), self.admission.pairs, self.admission.bytes, self._queue.callers)
+
+    def callers(self, now: float) -> list[CallerStatus]:
+        """Return the busiest callers, as status pages show them."""
+        return self._shares.report(now, self.admission.waiting)
 
     # --- coming in ------------------------------------------------------------------------------------
 
@@ -126,6 +134,7 @@ class RequestLifecycle:
         self._counters.pairs += request.documents
         self.table.add(request)
         self.admission.enter(caller, stream, request.documents, size)
+        self._shares.note([(caller, 0)], now)
         if self.cache.enabled:
             self._take_from_cache(request, served if message.use_cache else None)
         joined = self._queue.add(request, [row for _, row in request.waiting])
@@ -181,6 +190,8 @@ class RequestLifecycle:
         windows = {pair.position: pair.windows for pair in message.windows}
         truncated = set(message.truncated)
         charged: set[int] = set()
+        # Of identical pairs, the one that was taken from the queue pays, as there.
+        self._shares.note(zip((entry[0][0].caller for entry in batch.entries), message.tokens, strict=True), now)
         for position, entry in enumerate(batch.entries):
             self._queue.finish(entry)
             logit = message.logits[position]

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 from enum import Enum
+from typing import Literal, NamedTuple
 
 from ..protocol.messages import Batch, Progress, WorkerHello, WorkerStatus
 from ..protocol.timeouts import Timeouts
@@ -17,6 +18,13 @@ class Standing(Enum):
     SERVING = "serving"
     #: It was given up (silent, stuck, out of reach) or replaced; nothing it says counts any more.
     DISMISSED = "dismissed"
+
+
+class Loss(NamedTuple):
+    """Why a worker was given up: the kind, for counting, and in words."""
+
+    kind: Literal["silent", "stalled", "unreachable", "disconnected", "replaced", "fault"]
+    words: str
 
 
 @dataclass(slots=True)
@@ -71,18 +79,17 @@ class WorkerSession:
         """Note for how long the device has finished nothing."""
         self.stalled_ms = message.stalled_ms
 
-    def failure_reason(self, now: float, timeouts: Timeouts) -> str | None:
+    def failure(self, now: float, timeouts: Timeouts) -> Loss | None:
         """Return why the worker must be given up, or None."""
+        worker = f"the worker (pid {self.hello.pid})"
         if now >= self.next_check_at(timeouts):
-            return f"nothing heard from the worker (pid {self.hello.pid}) for {timeouts.broker_silence:g} s"
+            return Loss("silent", f"nothing heard from {worker} for {timeouts.broker_silence:g} s")
         if self.stalled_ms > timeouts.broker_stall * 1000:
-            return (
-                f"the device of the worker (pid {self.hello.pid}) has finished nothing for {timeouts.broker_stall:g} s"
-            )
+            return Loss("stalled", f"the device of {worker} has finished nothing for {timeouts.broker_stall:g} s")
         return None
 
     def next_check_at(self, timeouts: Timeouts) -> float:
-        """Return when ``failure_reason`` may change by time alone."""
+        """Return when ``failure`` may change by time alone."""
         return self.heard + timeouts.broker_silence
 
     def status(self, tokens_per_ms: float | None) -> WorkerStatus:

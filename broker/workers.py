@@ -23,6 +23,7 @@ started anew. A lost worker's pairs run again, each alone; a pair that is lost a
 loss was clearly not its fault (the worker was stopped on purpose, or replaced).
 """
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 from itertools import count
 from typing import Any
@@ -54,7 +55,7 @@ from .counters import Counters
 from .pair_queue import PairQueue
 from .request_lifecycle import RequestLifecycle
 from .throughput import SPECIAL_TOKENS, ThroughputEstimator
-from .worker_session import InFlight, Standing, WorkerSession
+from .worker_session import InFlight, Loss, Standing, WorkerSession
 
 
 class Workers:
@@ -92,6 +93,7 @@ class Workers:
         self._timeouts = timeouts
         self._batch_numbers = count(1)
         self._dismissed: dict[bytes, tuple[int, str]] = {}  # pid, and why
+        self._losses: Counter[str] = Counter()  # by kind
         self._starting: tuple[bytes, WorkerStarting] | None = None
 
     # --- events ---------------------------------------------------------------------------------------
@@ -115,20 +117,21 @@ class Workers:
             return
         if (batch := worker.in_flight.pop(number, None)) is not None:
             self._requests.retry(batch, now, blame=False)
-        self._lose(worker, f"the worker (pid {worker.hello.pid}) cannot be reached", now)
+        self._lose(worker, Loss("unreachable", f"the worker (pid {worker.hello.pid}) cannot be reached"), now)
 
     def gone(self, identity: bytes, now: float) -> None:
         """Give up a worker whose connection closed."""
         if self._starting is not None and self._starting[0] == identity:
             self._starting = None
         if self.serving is not None and self.serving.identity == identity:
-            self._lose(self.serving, f"the worker (pid {self.serving.hello.pid}) closed its connection", now)
+            closed = f"the worker (pid {self.serving.hello.pid}) closed its connection"
+            self._lose(self.serving, Loss("disconnected", closed), now)
         self._dismissed.pop(identity, None)
 
     def tick(self, now: float) -> None:
         """Give up a worker that is silent or stuck."""
-        if self.serving is not None and (reason := self.serving.failure_reason(now, self._timeouts)):
-            self._lose(self.serving, reason, now)
+        if self.serving is not None and (loss := self.serving.failure(now, self._timeouts)):
+            self._lose(self.serving, loss, now)
 
     def next_check_at(self) -> float | None:
         """Return when ``tick`` is due, or None."""
@@ -182,11 +185,13 @@ class Workers:
 
     def status(self) -> WorkerStatus:
         """Return what status pages show."""
-        losses, dismissed = self._counters.worker_losses, [pid for pid, _ in self._dismissed.values()]
-        if self.serving is None:
-            return WorkerStatus(restarts=losses, dismissed=dismissed)
-        status = self.serving.status(self.throughput.tokens_per_ms)
-        return msgspec.structs.replace(status, restarts=losses, dismissed=dismissed)
+        serving = self.serving
+        return msgspec.structs.replace(
+            WorkerStatus() if serving is None else serving.status(self.throughput.tokens_per_ms),
+            restarts=self._counters.worker_losses,
+            losses=dict(self._losses),
+            dismissed=[pid for pid, _ in self._dismissed.values()],
+        )
 
     def requests_in(self, number: int) -> list[bytes]:
         """Return the ids of the requests that a batch in flight serves."""
@@ -199,8 +204,8 @@ class Workers:
         """Let a worker serve from now on, in the place of who did."""
         replaced = self.serving
         if replaced is not None:
-            reason = f"worker (pid {replaced.hello.pid}) was replaced by pid {hello.pid}"
-            self._lose(replaced, reason, now, blame=False)
+            loss = Loss("replaced", f"worker (pid {replaced.hello.pid}) was replaced by pid {hello.pid}")
+            self._lose(replaced, loss, now, blame=False)
         self._begin_session(identity, hello, now, replaced)
         if replaced is not None:
             self._dismiss(replaced.identity, None, now)
@@ -265,7 +270,7 @@ class Workers:
         self.serving = None
         reason = f"worker (pid {worker.hello.pid}) left: {message.reason or 'stopped'}"
         if message.fault:
-            self._count_loss(worker, reason, now)
+            self._count_loss(worker, Loss("fault", reason), now)
         self._note("warning" if message.fault else "info", reason)
         for batch in worker.in_flight.values():
             self._requests.retry(batch, now, blame=message.fault)
@@ -317,22 +322,20 @@ class Workers:
 
         self._requests.abandon(lambda request: began_elsewhere(request.served), changed, now)
 
-    def _lose(self, worker: WorkerSession, reason: str, now: float, *, blame: bool = True) -> None:
+    def _lose(self, worker: WorkerSession, loss: Loss, now: float, *, blame: bool = True) -> None:
         """Give up the worker that serves: nothing it says counts any more, and what it held runs again."""
         self.serving = None
-        self._dismissed[worker.identity] = (worker.hello.pid, reason)
-        self._note("warning", f"lost the worker: {reason}")
-        if blame:
-            self._count_loss(worker, reason, now)
-        else:
-            self._counters.worker_losses += 1
+        self._dismissed[worker.identity] = (worker.hello.pid, loss.words)
+        self._note("warning", f"lost the worker: {loss.words}")
+        self._count_loss(worker, loss, now, blame=blame)
         for batch in worker.in_flight.values():
             self._requests.retry(batch, now, blame=blame)
 
-    def _count_loss(self, worker: WorkerSession, reason: str, now: float) -> None:
+    def _count_loss(self, worker: WorkerSession, loss: Loss, now: float, *, blame: bool = True) -> None:
         self._counters.worker_losses += 1
-        if worker.in_flight:
-            self.breaker.note_loss(reason, now)
+        self._losses[loss.kind] += 1
+        if blame and worker.in_flight:
+            self.breaker.note_loss(loss.words, now)
 
     def _note(self, level: Level, text: str) -> None:
         self._actions.append(Note(level, text))

@@ -327,11 +327,24 @@ class QueueStatus(msgspec.Struct, frozen=True):
     callers: int = 0
 
 
+class CallerStatus(msgspec.Struct, frozen=True):
+    """What a caller has had lately: tokens the model read for it, halved every minute, and its share of all callers'.
+
+    ``pairs`` of it are waiting.
+    """
+
+    name: str
+    tokens: int
+    share: float
+    pairs: int
+
+
 class WorkerStatus(msgspec.Struct, frozen=True):
     """The worker as the broker sees it; ``state`` is ``absent``, ``idle``, ``busy`` or ``stalled``.
 
-    ``restarts`` counts workers that failed or were lost. ``dismissed`` holds the pids of workers that were given up and
-    have not closed their connection: a process that is stopped or stuck never will, and may be killed.
+    ``restarts`` counts workers that failed or were lost, ``losses`` the same by reason. ``dismissed`` holds the pids of
+    workers that were given up and have not closed their connection: a process that is stopped or stuck never will, and
+    may be killed.
     """
 
     state: str = "absent"
@@ -344,6 +357,7 @@ class WorkerStatus(msgspec.Struct, frozen=True):
     in_flight_batches: int = 0
     tokens_per_second: float | None = None
     restarts: int = 0
+    losses: dict[str, int] = {}
     dismissed: list[int] = []
     details: dict[str, Any] = {}
 
@@ -356,7 +370,10 @@ class CacheStatus(msgspec.Struct, frozen=True):
 
 
 class Status(Message, frozen=True, tag="status"):
-    """Answer ``GetStatus``: everything a status page shows. ``counters`` only ever rise."""
+    """Answer ``GetStatus``: everything a status page shows. ``counters`` only ever rise.
+
+    ``callers`` are the ten with the most tokens lately.
+    """
 
     id: RequestId
     epoch: str
@@ -370,6 +387,7 @@ class Status(Message, frozen=True, tag="status"):
     counters: dict[str, int | float]
     limits: Limits
     score_cache: CacheStatus = CacheStatus()
+    callers: list[CallerStatus] = []
 
     def pids(self) -> dict[str, int | None]:
         """Return the process ids of the three components; None for one that is not there."""

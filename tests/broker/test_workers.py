@@ -154,3 +154,23 @@ def test_the_limits_of_time_are_in_the_order_that_makes_them_work() -> None:
     t = Timeouts()
     assert t.broker_silence < t.device_stuck < t.broker_stall < t.first_inference
     assert t.broker_silence < t.watchdog
+
+
+def test_losses_are_counted_by_their_reason() -> None:
+    harness = Harness()
+    given_up(harness)  # silent
+    harness.hello(b"second")
+    harness.hello(b"third")  # replaces it
+    harness.say(Progress(stalled_ms=DEFAULT_TIMEOUTS.broker_stall * 1000 + 1), b"third")
+    harness.tick(0.1)
+    harness.hello(b"fourth")
+    harness.take(harness.broker.worker_gone(b"fourth", harness.now))
+    harness.hello(b"fifth")
+    harness.say(WorkerBye("the device hangs", fault=True), b"fifth")
+    harness.hello(b"sixth")
+    harness.take(harness.broker.batch_undelivered(b"sixth", 99, harness.now))
+    harness.hello(b"seventh")
+    harness.say(WorkerBye("stopped"), b"seventh")  # asked to: no loss
+    shown = status(harness).worker
+    assert shown.losses == dict.fromkeys(("silent", "replaced", "stalled", "disconnected", "fault", "unreachable"), 1)
+    assert shown.restarts == 6

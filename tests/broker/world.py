@@ -126,7 +126,7 @@ class World:
             if wakeup is not None and wakeup <= due:
                 self.now = max(self.now, wakeup)
                 worker = self.broker._workers.serving
-                if worker is not None and worker.failure_reason(self.now, DEFAULT_TIMEOUTS):
+                if worker is not None and worker.failure(self.now, DEFAULT_TIMEOUTS):
                     self.blame(worker.in_flight.values())
                 self.take(self.broker.tick(self.now))
             else:
