@@ -2,7 +2,6 @@
 
 from collections import deque
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from rich.console import Console, RenderableType
 from rich.live import Live
@@ -10,53 +9,37 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from ..client.activity import Activity, RecentActivity
 from ..protocol.errors import RerankError
 from ..protocol.messages import Status
 from .status import errors_in_words
 
 #: Samples in the chart.
 _CHART = 40
+#: So many callers are named.
+_CALLERS = 4
 _BARS = " ▁▂▃▄▅▆▇█"
-
-
-@dataclass(frozen=True, slots=True)
-class Rates:
-    """What the service did per second between two samples."""
-
-    pairs: float = 0.0
-    tokens: float = 0.0
-    #: Share of the time in which the device worked, in percent; over 100 where batches overlap.
-    device: float = 0.0
-
-
-def rates_between(before: Status | None, now: Status) -> Rates:
-    """Return the rates; zero for the first sample of a broker, whose counters start at zero."""
-    if before is None or before.epoch != now.epoch or now.uptime_s <= before.uptime_s:
-        return Rates()
-    seconds = now.uptime_s - before.uptime_s
-    rise = {key: now.counters[key] - before.counters[key] for key in ("batch_pairs", "tokens", "inference_ms")}
-    return Rates(rise["batch_pairs"] / seconds, rise["tokens"] / seconds, rise["inference_ms"] / seconds / 10)
 
 
 class StatusView:
     """The samples so far, and the panel that shows them."""
 
     def __init__(self) -> None:
-        self._before: Status | None = None
+        self._activity = RecentActivity()
         self._pairs: deque[float] = deque([0.0] * _CHART, maxlen=_CHART)
 
     def render(self, sample: Status | RerankError) -> RenderableType:
         """Return the panel after one more sample."""
         if isinstance(sample, RerankError):
             self._pairs.append(0.0)
+            self._activity.forget()
             return self._panel(Text(sample.message), "unavailable", "red")
-        rates = rates_between(self._before, sample)
-        self._before = sample
-        self._pairs.append(rates.pairs)
+        activity = self._activity.note(sample)
+        self._pairs.append(activity.pairs if activity else 0.0)
         title, style = ("ready", "green") if sample.ready else ("not ready", "yellow")
-        return self._panel(self._table(sample, rates), title, style)
+        return self._panel(self._table(sample, activity), title, style)
 
-    def _table(self, status: Status, rates: Rates) -> Table:
+    def _table(self, status: Status, activity: Activity | None) -> Table:
         worker, queue, counters = status.worker, status.queue, status.counters
         model = f"{worker.model} on {worker.device} ({worker.precision})" if worker.model else "none"
         share = queue.pairs / max(1, status.limits.queued_pairs)
@@ -64,7 +47,8 @@ class StatusView:
         rows = [
             *([] if status.ready else [("why", status.reason)]),
             ("model", f"{model}, {worker.state}"),
-            ("now", f"{rates.pairs:,.1f} pairs/s, {rates.tokens:,.0f} tokens/s, device {rates.device:.0f} %"),
+            ("now", _now(activity)),
+            ("", _means(activity)),
             ("", _chart(self._pairs)),
             (
                 "queue",
@@ -75,6 +59,7 @@ class StatusView:
                 "batches",
                 f"{counters['pairs_per_batch']:.1f} pairs of {counters['callers_per_batch']:.1f} callers on average",
             ),
+            ("callers", _callers(status)),
             ("served", f"{counters['requests']:,} requests, {counters['pairs']:,} pairs"),
             ("errors", errors_in_words(status)),
             ("pids", f"{pids}; up {_duration(status.uptime_s)}"),
@@ -100,6 +85,29 @@ def show(samples: Iterable[Status | RerankError], console: Console | None = None
     with Live(console=console, auto_refresh=False) as live:
         for sample in samples:
             live.update(view.render(sample), refresh=True)
+
+
+def _now(activity: Activity | None) -> str:
+    if activity is None:
+        return "-"
+    return f"{activity.pairs:,.1f} pairs/s, {activity.tokens:,.0f} tokens/s, device busy {activity.device:.0%}"
+
+
+def _means(activity: Activity | None) -> str:
+    """Return what only a time in which something was answered or computed has."""
+    if activity is None:
+        return "-"
+    means = [
+        None if activity.queue_ms is None else f"{activity.queue_ms:,.0f} ms in the queue",
+        None if activity.batch_callers is None else f"{activity.batch_callers:.1f} callers a batch",
+        None if activity.padding is None else f"{activity.padding:.0%} padding",
+    ]
+    return ", ".join(filter(None, means)) or "-"
+
+
+def _callers(status: Status) -> str:
+    """Return the busiest callers' shares of the tokens, lately."""
+    return ", ".join(f"{caller.name} {caller.share:.0%}" for caller in status.callers[:_CALLERS]) or "-"
 
 
 def _chart(values: Iterable[float]) -> str:

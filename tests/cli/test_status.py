@@ -7,18 +7,20 @@ from pathlib import Path
 
 import pytest
 from openvino_reranker.cli.status import watch
-from openvino_reranker.cli.status_view import Rates, StatusView, rates_between, show
+from openvino_reranker.cli.status_view import StatusView, show
 from openvino_reranker.client import Reranker, RerankError, Unavailable
 from openvino_reranker.protocol.limits import DEFAULT_LIMITS
-from openvino_reranker.protocol.messages import QueueStatus, Status, WorkerStatus
+from openvino_reranker.protocol.messages import CallerStatus, QueueStatus, Status, WorkerStatus
 from openvino_reranker.tests.processes import Program, Run
 from rich.console import Console
 
 
 def status(uptime_s: float, pairs: int, *, epoch: str = "e", ready: bool = True, reason: str = "ready") -> Status:
     means = {"pairs_per_batch": 7.8, "callers_per_batch": 4.0}
-    names = ("requests", "batches", "expired_requests", "refused_overloaded", "failed_requests", "worker_losses")
-    counters = dict.fromkeys(names, 3) | {"pairs": pairs, "batch_pairs": pairs, "tokens": pairs * 100} | means
+    names = ("requests", "batches", "batch_callers", "expired_requests", "refused_overloaded", "failed_requests")
+    counters = dict.fromkeys(names, 3) | means | {"worker_losses": 3, "pairs": pairs, "batch_pairs": pairs}
+    counters |= {"tokens": pairs * 100, "padded_tokens": pairs * 125, "npu_busy_us": pairs * 10_000}
+    counters |= {"answered": pairs, "queue_ms": pairs * 7, "inference_ms": pairs * 10.0}
     return Status(
         id=b"x",
         epoch=epoch,
@@ -29,8 +31,9 @@ def status(uptime_s: float, pairs: int, *, epoch: str = "e", ready: bool = True,
         queue=QueueStatus(requests=2, pairs=200, bytes=1, callers=1),
         worker=WorkerStatus(state="busy", pid=11, model="mini[lm]", device="NPU", precision="f16"),
         peers={"http_front": [12]},
-        counters=counters | {"inference_ms": pairs * 10.0},
+        counters=counters,
         limits=DEFAULT_LIMITS,
+        callers=[CallerStatus("1000:77", 300, 0.75, 0), CallerStatus("http uid 5", 100, 0.25, 9)],
     )
 
 
@@ -62,12 +65,6 @@ def test_watch_as_json_is_a_line_each_and_ends_cleanly(runtime: Path) -> None:
         assert "Traceback" not in watching.output
 
 
-def test_rates_are_those_between_two_looks_at_one_broker() -> None:
-    assert rates_between(None, status(5, 100)) == Rates()
-    assert rates_between(status(5, 100), status(7, 120)) == Rates(pairs=10.0, tokens=1000.0, device=10.0)
-    assert rates_between(status(5, 100), status(7, 120, epoch="another")) == Rates()
-
-
 @pytest.mark.parametrize("width", [60, 120])
 def test_the_picture_says_what_is_going_on(width: int) -> None:
     console = Console(file=io.StringIO(), width=width, force_terminal=True, color_system=None)
@@ -85,8 +82,10 @@ def test_the_picture_says_what_is_going_on(width: int) -> None:
         pictures.append(captured.get())
     ready, later, unavailable, not_ready = pictures
     assert "mini[lm] on NPU (f16), busy" in ready
-    assert "0.0 pairs/s" in ready
-    assert "40.0 pairs/s, 4,000 tokens/s, device 40 %" in later
+    assert "pairs/s" not in ready  # the first look
+    assert "40.0 pairs/s, 4,000 tokens/s, device busy 40%" in later
+    assert "7 ms in the queue, 20% padding" in later
+    assert "1000:77 75%, http uid 5 25%" in later
     assert "█" in later
     assert "1.0%" in later.replace("\n", "")
     assert "unavailable" in unavailable
