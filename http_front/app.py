@@ -23,6 +23,7 @@ from .rerank import RerankHandler
 from .router import Route, Router
 from .service_info import ServiceInfo
 from .unhandled_errors import UnhandledErrorMiddleware
+from .web_pages import WebPages
 
 #: Pause between looks for a broker before the first request, s: the first, and the longest.
 _FIRST_PAUSE_S = 0.1
@@ -53,6 +54,7 @@ def make_app(
     rerank = RerankHandler(reranker, bodies, timeout_s, strict_model=strict_model)
     service = ServiceInfo(reranker, strict_model=strict_model)
     docs = Docs()
+    pages = WebPages(reranker)
     router = Router(
         (
             Route("POST", RERANK_PATH, rerank),
@@ -64,10 +66,14 @@ def make_app(
             Route("GET", r"(?:/v[0-9]+)?/models/(?P<name>.+)", service.model),
             Route("GET", r"/openapi\.json", docs.openapi, open=True),
             Route("GET", r"/docs(?:/(?P<file>[a-z.-]+))?", docs.page, open=True),
+            Route("GET", r"/", pages.try_it, open=True),
+            Route("GET", r"/status", pages.status, open=True),
+            Route("GET", r"/status/events", pages.events),
+            Route("GET", r"/pages/(?P<file>[a-z.-]+)", pages.file, open=True),
         ),
         keys or ApiKeys(()),
     )
-    front = _Front(reranker, rerank)
+    front = _Front(reranker, rerank, pages)
     app = Starlette(middleware=_middleware(allow_hosts, allow_origins), lifespan=front.lifespan)
     app.router.default = router
     app.state.stopping = front.stopping
@@ -96,12 +102,14 @@ def _middleware(allow_hosts: Iterable[str], allow_origins: Iterable[str]) -> lis
 class _Front:
     """What begins and ends with the application."""
 
-    def __init__(self, reranker: AsyncReranker, rerank: RerankHandler) -> None:
+    def __init__(self, reranker: AsyncReranker, rerank: RerankHandler, pages: WebPages) -> None:
         self._reranker = reranker
         self._rerank = rerank
+        self._pages = pages
 
     def stopping(self) -> None:
-        """Wait for the present broker alone: where it is gone too, callers hear so at once."""
+        """End the streams, and wait for the present broker alone: where it is gone too, callers hear so at once."""
+        self._pages.feed.close()
         with contextlib.suppress(RerankError):
             self._reranker.expect_no_other_broker()
 
