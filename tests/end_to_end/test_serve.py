@@ -179,15 +179,17 @@ def test_it_says_where_it_is_ready_and_ctrl_c_stops_all_of_it(
     assert any("batch 1: 2 pairs of " + answer.headers["x-request-id"] in line for line in service.lines)
 
 
-def test_requests_under_way_are_answered_before_the_service_stops(runtime: Path, packaged: ReadyModel) -> None:
-    with Service(runtime, packaged.folder) as service, ThreadPoolExecutor(1) as pool:
-        body = {"query": "what is it?", "documents": [f"It is number {number}." for number in range(40)]}
-        asked = pool.submit(service.post, body)
+def test_requests_under_way_are_answered_before_the_service_stops(runtime: Path, tiny: ReadyModel) -> None:
+    with Service(runtime, tiny.folder) as service, ThreadPoolExecutor(1) as pool:
+        # Given a request of half a second or so
+        documents = [f"people live in berlin {number} " + "population " * 50 for number in range(1000)]
+        asked = pool.submit(service.post, {"query": "people", "documents": documents})
         while service.status().queue.requests == 0:
-            time.sleep(0.005)
+            assert not asked.done()
+        # When the service is stopped meanwhile, then it is answered all the same
         assert service.stop() == 0
         assert asked.result().status_code == 200
-        assert len(asked.result().json()["results"]) == 40
+        assert len(asked.result().json()["results"]) == 1000
 
 
 def test_a_second_signal_stops_everything_at_once(runtime: Path, tiny: ReadyModel) -> None:
