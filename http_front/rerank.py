@@ -20,7 +20,7 @@ from .content_encoding import inflate
 from .dialects import Dialect, split_prefix
 from .errors import HttpError, error_response, json_response, new_request_id
 from .rerank_answer import Answer
-from .rerank_body import RerankBody, WrongBody, read_rerank_body
+from .rerank_body import Refused, RerankBody, read_rerank_body
 
 logger = logging.getLogger("openvino_reranker.http")
 
@@ -70,18 +70,17 @@ class RerankHandler:
         arrived = time.monotonic()
         dialect, _ = split_prefix(request.scope["path"])
         try:
-            response, documents = await self._answer(request, dialect, request_id, arrived)
+            response = await self._answer(request, dialect, request_id, arrived)
         except (_Gone, ClientDisconnect):
             _log(request_id, 499, arrived, "its caller went away")
             return Response(status_code=499)  # nobody reads it
-        except WrongBody as wrong:
-            return _refuse(wrong.error, request_id, arrived, wrong.dialect)
+        except Refused as refused:
+            return _refuse(refused.error, request_id, arrived, refused.dialect)
         except RerankError as error:
             return _refuse(error, request_id, arrived, dialect)
-        _log(request_id, 200, arrived, f"{documents} documents")
         return response
 
-    async def _answer(self, request: Request, prefix: Dialect, request_id: str, arrived: float) -> tuple[Response, int]:
+    async def _answer(self, request: Request, prefix: Dialect, request_id: str, arrived: float) -> Response:
         async with self._bodies.read(request) as body:
             large = body.gzip or len(body.data) > SMALL_BYTES
             wanted = await self._run(large, lambda: _read(body, prefix, _rest if large else lambda: None))
@@ -92,10 +91,11 @@ class RerankHandler:
                     await self._check_model(wanted.model)
                 ranking = await self._rank(request, wanted, request_id)
             except RerankError as error:
-                return _refuse(error, request_id, arrived, wanted.dialect), len(wanted.texts)
-            return await self._run(
-                large and wanted.return_documents, lambda: _write(wanted, ranking, request_id, arrived)
-            ), len(wanted.texts)
+                raise Refused(error, wanted.dialect) from None
+            in_thread = large and wanted.shows_documents
+            response = await self._run(in_thread, lambda: _write(wanted, ranking, request_id, arrived))
+            _log(request_id, 200, arrived, f"{len(wanted.texts)} documents")
+            return response
 
     async def _run(self, in_thread: bool, work: Callable[[], _Result]) -> _Result:
         """Do what may take long where it holds up nobody."""
@@ -165,11 +165,10 @@ def _read(body: Body, prefix: Dialect, rest: Callable[[], None]) -> RerankBody:
 
 
 def _write(body: RerankBody, ranking: Ranking, request_id: str, arrived: float) -> Response:
-    shown = body.return_documents or body.dialect.always_documents
     answer = Answer(
         ranking=ranking,
         texts=body.texts,
-        document=body.dialect.document if shown else None,
+        document=body.dialect.document if body.shows_documents else None,
         raw_scores=body.raw_scores,
         score_threshold=body.score_threshold,
         request_id=request_id,

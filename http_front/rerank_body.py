@@ -14,7 +14,7 @@ from msgspec import UNSET, Raw, UnsetType
 
 from ..client.encoding import read_id, utf8
 from ..client.sync import MAX_STRIDE
-from ..protocol.errors import InvalidRequest, TooLarge
+from ..protocol.errors import InvalidRequest, RerankError, TooLarge
 from ..protocol.limits import DEFAULT_LIMITS, Limits
 from ..protocol.messages import REQUEST_CLASSES, RequestClass
 from ..protocol.validation import documents_flaw, query_flaw
@@ -43,6 +43,11 @@ class RerankBody:
     max_windows: int | None
     window_stride: int | None
     model: str | None
+
+    @property
+    def shows_documents(self) -> bool:
+        """Whether the answer shows the documents."""
+        return self.return_documents or self.dialect.always_documents
 
 
 class _Body(msgspec.Struct):
@@ -119,7 +124,7 @@ def read_rerank_body(
         rest: Called between any two passes over the whole body, each of which holds the interpreter.
 
     Raises:
-        WrongBody: Says what is wrong and where, and in which form to say so.
+        Refused: Says what is wrong and where, and in which form to say so.
     """
     dialect = prefix
     try:
@@ -151,13 +156,13 @@ def read_rerank_body(
             model=_model(body),
         )
     except InvalidRequest as error:
-        raise WrongBody(error, dialect) from None
+        raise Refused(error, dialect) from None
 
 
-class WrongBody(Exception):
-    """A body that cannot be served: the error, and the dialect to word it in."""
+class Refused(Exception):
+    """A request that cannot be served: the error, and the dialect to word it in."""
 
-    def __init__(self, error: InvalidRequest, dialect: Dialect) -> None:
+    def __init__(self, error: RerankError, dialect: Dialect) -> None:
         super().__init__(error.message)
         self.error = error
         self.dialect = dialect

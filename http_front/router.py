@@ -12,6 +12,9 @@ from .api_key import ApiKeys
 from .dialects import split_prefix
 from .errors import HttpError, error_response, new_request_id
 
+#: A base URL with a final slash, and a path that begins with one, make two.
+_SLASHES = re.compile("/{2,}")
+
 Handler = Callable[[Request], Awaitable[Response]]
 
 
@@ -51,6 +54,7 @@ class Router:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""
+        scope["path"] = _SLASHES.sub("/", scope["path"])
         request = Request(scope, receive, send)
         dialect, rest = split_prefix(scope["path"])  # as it was sent; a parsed URL has lost line breaks
         try:

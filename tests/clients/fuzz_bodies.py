@@ -8,14 +8,13 @@ import importlib
 import sys
 from typing import Any
 
-#: Untyped, and in no environment of ours: make fuzz installs it beside.
-atheris: Any = importlib.import_module("atheris")
+atheris: Any = importlib.import_module("atheris")  # in an environment of its own: nothing here checks it
 
 with atheris.instrument_imports(include=["openvino_reranker.http_front", "openvino_reranker.client"]):
     from openvino_reranker.http_front.content_encoding import inflate
     from openvino_reranker.http_front.dialects import DIALECTS
     from openvino_reranker.http_front.errors import error_response
-    from openvino_reranker.http_front.rerank_body import WrongBody, read_rerank_body
+    from openvino_reranker.http_front.rerank_body import Refused, read_rerank_body
     from openvino_reranker.protocol.errors import InvalidRequest
 
 NAMES = sorted(DIALECTS)
@@ -33,7 +32,7 @@ def one(data: bytes) -> None:
             return
     try:
         read_rerank_body(body, dialect)
-    except WrongBody as wrong:
+    except Refused as wrong:
         error_response(wrong.error, "rr-1", wrong.dialect.errors)
 
 

@@ -138,6 +138,26 @@ except voyageai.error.InvalidRequestError as error:
 """
 )
 
+LITELLM = (
+    HEAD
+    + """
+import os, warnings
+os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"  # or it asks the internet
+import litellm
+warnings.simplefilter("ignore")
+for model, base in (("cohere/m", URL), ("jina_ai/m", URL + "/v1/rerank"), ("infinity/m", URL + "/infinity"),
+                    ("hosted_vllm/m", URL), ("hosted_vllm/m", URL + "/vllm"), ("voyage/m", URL + "/voyage/v1/rerank"),
+                    ("huggingface/m", URL), ("huggingface/m", URL + "/tei")):
+    for shown in (False, True):
+        answer = litellm.rerank(model=model, query=QUERY, documents=DOCS, top_n=3, api_base=base, api_key="none",
+                                return_documents=shown)
+        assert len(answer.results) == 3, answer
+        best = answer.results[0]
+        assert not shown or best["document"]["text"] == DOCS[1], answer
+        print(json.dumps([model, best["index"], best["relevance_score"]]))
+"""
+)
+
 REQUESTS = """
 import requests, sys
 for size, path, status in ((36, "/rerank", 413), (100, "/rerank", 413), (5, "/nothing", 404)):
@@ -220,6 +240,14 @@ def test_others(served: tuple[str, str], script: str, lines: int) -> None:
     printed = [json.loads(line) for line in run_script(environment("others"), script, *served).splitlines()]
     assert len(printed) == lines
     for *_, index, score, _ in ([*line, 0][:4] if isinstance(line[0], str) else [*line[:2], 0] for line in printed):
+        assert index == BEST
+        assert 0.9 < score <= 1
+
+
+def test_litellm(served: tuple[str, str]) -> None:
+    printed = [json.loads(line) for line in run_script(environment("litellm"), LITELLM, *served).splitlines()]
+    assert len(printed) == 16
+    for _, index, score in printed:
         assert index == BEST
         assert 0.9 < score <= 1
 

@@ -161,6 +161,6 @@ def test_the_process_at_the_other_end_is_found_and_the_work_is_bounded() -> None
                 assert await processes.find(family, peer, here) == Owner(os.getuid(), os.getpid())
                 assert await processes.find(family, (host, 1), here) is None
             found = await asyncio.gather(*(processes.find(family, peer, here) for _ in range(3 * MOST_LOOKUPS)))
-            assert found.count(None) == 2 * MOST_LOOKUPS
+            assert 2 * MOST_LOOKUPS <= found.count(None) < 3 * MOST_LOOKUPS
 
     asyncio.run(ask())

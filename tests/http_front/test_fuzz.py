@@ -7,7 +7,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from openvino_reranker.http_front.dialects import DIALECTS
 from openvino_reranker.http_front.errors import error_response
-from openvino_reranker.http_front.rerank_body import RerankBody, WrongBody, read_rerank_body
+from openvino_reranker.http_front.rerank_body import Refused, RerankBody, read_rerank_body
 from openvino_reranker.protocol.limits import DEFAULT_LIMITS
 
 KEYS = (
@@ -30,7 +30,7 @@ def read(raw: bytes, dialect: str) -> RerankBody | None:
     """Read a body; a refusal must be one that can be answered."""
     try:
         return read_rerank_body(raw, DIALECTS[dialect])
-    except WrongBody as caught:
+    except Refused as caught:
         wrong = caught
     answer = error_response(wrong.error, "rr-1", wrong.dialect.errors)
     assert answer.status_code in (400, 413, 422)

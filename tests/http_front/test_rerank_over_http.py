@@ -27,7 +27,9 @@ def refused(answer: httpx.Response) -> str:
     return message
 
 
-@pytest.mark.parametrize("path", ["/rerank", "/v1/rerank", "/v2/rerank", "/rerank/", "/v1/v2/rerank", "/reranking"])
+@pytest.mark.parametrize(
+    "path", ["/rerank", "/v1/rerank", "/v2/rerank", "/rerank/", "/v1/v2/rerank", "/reranking", "//v1//rerank"]
+)
 def test_every_spelling_of_the_path_answers_the_same(service: Service, path: str) -> None:
     answer = service.post(GOOD, path)
     assert answer.status_code == 200
