@@ -25,7 +25,7 @@ def test_what_is_answered_is_what_the_document_says(service: Service) -> None:
         service.url + "/openapi.json",
         "--no-color",
     ]
-    options = ["--max-examples=15", "--phases=fuzzing", f"--exclude-checks={EXCLUDED}", "--request-timeout=60"]
+    options = ["--max-examples=8", "--phases=fuzzing", f"--exclude-checks={EXCLUDED}", "--request-timeout=60"]
     front = service.status().peers["http_front"]
     before = resident_mb(front[0])
     environ = clean_environment()

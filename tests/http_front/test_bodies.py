@@ -176,7 +176,7 @@ def test_gzip_is_inflated_within_the_bound() -> None:
             inflate(wrong, len(data))
 
 
-def test_uploads_that_stall_keep_small_requests_out_of_nothing_and_end_in_time(runtime: Path) -> None:
+def test_uploads_that_stall_end_in_time_and_keep_no_small_request_out(runtime: Path) -> None:
     question = {"query": "q", "documents": ["d"]}
     with (
         contextlib.ExitStack() as held,
