@@ -1,6 +1,6 @@
 """A program that keeps an HTTP front busy: ``python -m ... PORT CONNECTIONS [HEADER]`` until its input ends.
 
-Each connection asks for the same number of documents again and again; at the end it prints how many were answered.
+Each connection asks for the same number of documents again and again; for each line of input it prints how many were answered so far.
 """
 
 import http.client
@@ -43,10 +43,8 @@ def main() -> None:
     asking = Asking(int(sys.argv[1]), sys.argv[3] if len(sys.argv) > 3 else None)
     for connection in range(int(sys.argv[2])):
         threading.Thread(target=asking.run, args=(connection,), daemon=True).start()
-    sys.stdin.readline()
-    print(asking.answered, flush=True)
-    sys.stdin.readline()
-    print(asking.answered, flush=True)
+    while sys.stdin.readline():
+        print(asking.answered, flush=True)
     asking.stop()
 
 

@@ -75,19 +75,19 @@ def test_a_process_is_a_caller_over_tcp_and_over_a_unix_socket(runtime: Path) ->
         assert callers(runtime, 8) == 4
 
 
-@pytest.mark.parametrize("header", [None, "name-{}"])
-def test_sixteen_connections_of_a_program_have_no_more_than_the_one_of_another(
-    runtime: Path, header: str | None
-) -> None:
+def test_sixteen_connections_of_a_program_have_no_more_than_the_one_of_another(runtime: Path) -> None:
     settings = {"OPENVINO_RERANKER_RUNTIME_DIR": str(runtime)}
     with ExitStack() as stack:
         stack.enter_context(Program("broker", **settings)).wait_for_line("listening on")
-        worker = TinyWorker(runtime / "workers.sock", seconds_per_token=2e-4)
+        worker = TinyWorker(runtime / "workers.sock", seconds_per_token=4e-4)  # the device, not the machine, is slow
         stack.callback(worker.stop)
         front = stack.enter_context(Program("http", "--port", "0", **settings))
         port = front.wait_for_line("listening on").rsplit(" ", 1)[1]
-        arguments = [[port, 16, header] if header else [port, 16], [port, 1]]
-        programs = [stack.enter_context(started(asking.__file__, *each, stdout=subprocess.PIPE)) for each in arguments]
+        names = "name-{}"  # one for each connection: that gains nothing
+        programs = [
+            stack.enter_context(started(asking.__file__, port, *arguments, stdout=subprocess.PIPE))
+            for arguments in ((16, names), (1,))
+        ]
         with Reranker(runtime / "requests.sock") as reranker:
             while reranker.status().queue.callers < 2:
                 time.sleep(0.02)  # the test's own time limit ends this
@@ -95,14 +95,16 @@ def test_sixteen_connections_of_a_program_have_no_more_than_the_one_of_another(
         def answered() -> list[int]:
             for program in programs:
                 assert program.stdin is not None
-                program.stdin.write("\n")
+                program.stdin.write("?\n")
                 program.stdin.flush()
             return [int(program.stdout.readline()) for program in programs if program.stdout is not None]
 
         before = answered()
-        time.sleep(8)
-        many, one = (now - then for now, then in zip(answered(), before, strict=True))
-        assert 0.4 <= one / (one + many) <= 0.6
+        shares = [0, 0]
+        while sum(shares) < 20 * asking.DOCUMENTS:
+            time.sleep(0.5)
+            shares = [now - then for now, then in zip(answered(), before, strict=True)]
+        assert 0.4 <= shares[1] / sum(shares) <= 0.6
 
 
 class _Processes(PeerProcesses):
