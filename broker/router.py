@@ -9,7 +9,6 @@ import logging
 import select
 import socket
 import time
-from collections import Counter
 from collections.abc import Callable, Collection, Iterator
 from itertools import count
 from pathlib import Path
@@ -17,6 +16,7 @@ from pathlib import Path
 from ..protocol.limits import MAX_MESSAGE_BYTES
 from ..protocol.messages import Message, encode
 from .connection import CHUNK_BYTES, Connection
+from .connection_table import ConnectionTable
 from .reading_turns import ReadingTurns
 from .receive_budget import ReceiveBudget
 from .zmtp import Violation
@@ -72,9 +72,7 @@ class Router:
         self._epoll = select.epoll()
         self._epoll.register(self._listening.fileno(), select.EPOLLIN)
         self._identities = count(1)
-        self._connections: dict[bytes, Connection] = {}
-        self._by_descriptor: dict[int, Connection] = {}
-        self._processes: Counter[str] = Counter()  # how many connections each has
+        self._connections = ConnectionTable()
         self._turns: ReadingTurns[Connection] = ReadingTurns()
         self._budget: ReceiveBudget[Connection] = ReceiveBudget(RECEIVING_BYTES, MAX_MESSAGE_BYTES)
         self._scratch = memoryview(bytearray(_SCRATCH_BYTES))
@@ -154,7 +152,7 @@ class Router:
         self._paused = True
         self._accept_at = None
         self._listen(False)
-        for connection in self._connections.values():
+        for connection in self._connections:
             self._watch(connection)
 
     # --- time -----------------------------------------------------------------------------------------
@@ -184,22 +182,19 @@ class Router:
             return False
         if unsent := connection.unsent_bytes:
             self._watch(connection)
-            if unsent > self._max_unsent or (unsent > CHUNK_BYTES and self._unsent() > UNSENT_BYTES):
+            if unsent > self._max_unsent or (unsent > CHUNK_BYTES and self._connections.unsent_bytes > UNSENT_BYTES):
                 self._drop(connection, f"it left {unsent} bytes of answers unread")
                 return False
         return True
-
-    def _unsent(self) -> int:
-        return sum(connection.unsent_bytes for connection in self._connections.values())
 
     def close(self) -> None:
         """Send what is left to be sent, within ``_LINGER_S``, and close everything."""
         self.pause()
         until = time.monotonic() + _LINGER_S
-        while self._unsent() and (left := until - time.monotonic()) > 0:
+        while self._connections.unsent_bytes and (left := until - time.monotonic()) > 0:
             self._epoll.poll(left)
             self._look()
-        for connection in list(self._connections.values()):
+        for connection in self._connections:
             self._close(connection)
         self._epoll.close()
         self._listening.close()
@@ -212,7 +207,7 @@ class Router:
             if descriptor == self._listening.fileno():
                 self._accept()
                 continue
-            connection = self._by_descriptor.get(descriptor)
+            connection = self._connections.at(descriptor)
             if connection is None:
                 continue  # closed a moment ago, for another's sake
             if events & select.EPOLLOUT:
@@ -262,8 +257,7 @@ class Router:
             self._add(Connection(accepted, next(self._identities).to_bytes(5, "big"), MAX_MESSAGE_BYTES))
 
     def _add(self, connection: Connection) -> None:
-        self._connections[connection.identity] = self._by_descriptor[connection.descriptor] = connection
-        self._processes[connection.process] += 1
+        self._connections.add(connection)
         connection.watched = select.EPOLLIN
         self._epoll.register(connection.descriptor, connection.watched)
         if self._uids is not None and connection.uid not in self._uids:
@@ -273,9 +267,8 @@ class Router:
 
     def _make_place(self, reason: str) -> None:
         """Drop the newest connection of the processes that have the most."""
-        most = max(self._processes.values())
-        newest = next(each for each in reversed(self._connections.values()) if self._processes[each.process] == most)
-        self._drop(newest, f"{reason}, {most} of this process")
+        connection, most = self._connections.most_dispensable()
+        self._drop(connection, f"{reason}, {most} of this process")
 
     def _listen(self, accept: bool) -> None:
         self._epoll.modify(self._listening.fileno(), select.EPOLLIN if accept else 0)
@@ -297,10 +290,7 @@ class Router:
         self._close(connection)
 
     def _close(self, connection: Connection) -> None:
-        del self._connections[connection.identity], self._by_descriptor[connection.descriptor]
-        self._processes[connection.process] -= 1
-        if not self._processes[connection.process]:
-            del self._processes[connection.process]
+        self._connections.remove(connection)
         self._epoll.unregister(connection.descriptor)
         connection.close()
         self._gone.append(connection.identity)

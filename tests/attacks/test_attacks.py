@@ -41,11 +41,11 @@ def attacked(program: Program, runtime: Path, names: list[str], seconds: float) 
 
 @pytest.mark.parametrize("name", ATTACKS)
 def test_an_attacker_harms_nobody_else(name: str, program: Program, runtime: Path) -> None:
-    bystanders = attacked(program, runtime, [name], seconds=1.5)
+    bystanders = attacked(program, runtime, [name], seconds=1.0)
     assert peak_mb(program.process.pid) < MOST_MB
     assert max(bystanders.waits) < LONGEST_WAIT_S
 
 
 def test_attackers_together_hold_no_more_than_all_bounds_together(program: Program, runtime: Path) -> None:
-    attacked(program, runtime, ["unfinished_messages"] * 5 + ["many_connections", "deaf"], seconds=4)
+    attacked(program, runtime, ["unfinished_messages"] * 5 + ["many_connections", "deaf"], seconds=3)
     assert peak_mb(program.process.pid) < 300

@@ -232,7 +232,7 @@ def test_all_that_is_unread_together_is_bounded(bench: Bench, monkeypatch: pytes
                 dropped += 1
                 break
     assert dropped >= 20
-    assert bench.router._unsent() < (1 << 20) + 30 * CHUNK_BYTES + 10_000
+    assert bench.router._connections.unsent_bytes < (1 << 20) + 30 * CHUNK_BYTES + 10_000
 
 
 def test_answers_go_on_when_a_peer_reads_again(bench: Bench, dealer: Dealers) -> None:
@@ -259,7 +259,7 @@ def test_one_process_sends_one_large_message_at_a_time(bench: Bench) -> None:
     small.send(message(b"small"))
     bench.settle()
     assert [parts for _, parts in bench.messages] == [[MAGIC, b"small"]]
-    kept = {each.identity: len(each._decoder) for each in bench.router._connections.values()}
+    kept = {each.identity: len(each._decoder) for each in bench.router._connections}
     assert sum(kept.values()) <= CHUNK_BYTES, "the second message is not read while the first is on its way"
     first.socket.setblocking(False)
     left = memoryview(bytes(LARGEST))
@@ -269,7 +269,7 @@ def test_one_process_sends_one_large_message_at_a_time(bench: Bench) -> None:
         except BlockingIOError:
             bench.turn()
     bench.run(lambda: len(bench.messages) == 2)
-    bench.run(lambda: sum(len(each._decoder) for each in bench.router._connections.values()) == 100_000)
+    bench.run(lambda: sum(len(each._decoder) for each in bench.router._connections) == 100_000)
 
 
 def test_a_large_message_that_stands_still_makes_place_for_others(bench: Bench) -> None:
@@ -298,7 +298,7 @@ def test_who_has_most_connections_loses_one_for_a_newcomer(bench: Bench, monkeyp
     bench.run(lambda: len(bench.gone) == 4)
     bench.settle(0.1)
     assert len(bench.router._connections) == 5
-    assert [each.pid for each in bench.router._connections.values()] == [lone.pid, *[os.getpid()] * 4]
+    assert [each.pid for each in bench.router._connections] == [lone.pid, *[os.getpid()] * 4]
     assert "there are 5 connections, 5 of this process" in answer(peers[-1])
     lone.communicate(b"\n")
 
