@@ -1,1 +1,1 @@
-"""The NPU backend: static shapes, compiled in a child process, proven at the start and in service, fail closed."""
+"""The NPU backend: static shapes, compiled in a child process, tested at the start and watched in service; it fails closed."""

@@ -69,7 +69,7 @@ class BlobCache:
         self._common = {"model": self.model, "graph": _GRAPH, "options": _line(options), **asdict(identity)}
 
     def read(self, length: int) -> bytes | None:
-        """Return a bucket's blob, or None; what is not what was put there is thrown away."""
+        """Return a bucket's blob, or None; one that was changed since it was put there is thrown away."""
         blob, note = self._paths(length)
         try:
             content = blob.read_bytes()

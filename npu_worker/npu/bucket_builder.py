@@ -112,7 +112,7 @@ class BucketBuilder:
         return tested
 
     def _from_cache(self, tokens: int, blob: bytes) -> tuple[CompiledBucket, SelfTest] | None:
-        """Return the bucket of a cached compiled model, or None if it is no good and was thrown away."""
+        """Return the bucket of a cached compiled model, or None if it was bad and thrown away."""
         what = f"loading {tokens} tokens"
         try:
             return self._test(tokens, self._import(blob))

@@ -113,7 +113,7 @@ class CompiledBucket:
 
         Raises:
             RuntimeError: The device failed.
-            ArithmeticError: It answered no finite number, or one request another than the next.
+            ArithmeticError: It returned NaN or infinity, or one request another logit than the next.
         """
         logits: list[float] = []
         for turn in range(max(len(rows), len(self.free))):

@@ -64,7 +64,7 @@ class Reference:
         """Return the rows' logits; those not known yet are computed (tens of ms each) and kept.
 
         Raises:
-            ModelUnusable: One of them is no finite number.
+            ModelUnusable: One of them is NaN or infinite.
         """
         keys = [_key(row) for row in rows]
         missing = {key: row for key, row in zip(keys, rows, strict=True) if key not in self._logits}
@@ -100,7 +100,7 @@ def _compute(model: Path, rows: Sequence[Row]) -> list[float]:
     ports = known_ports(compiled.inputs)
     logits = [float(compiled(feed(ports, [row]))[0].reshape(-1)[0]) for row in rows]
     if not all(map(math.isfinite, logits)):
-        raise ModelUnusable(f"{model} answers {logits} on the CPU in f32: not all are finite numbers")
+        raise ModelUnusable(f"{model} returns {logits} on the CPU in f32: NaN or infinity")
     return logits
 
 
