@@ -51,8 +51,8 @@ def main() -> int:
         judged = read_judged(file)
     turns, loads = arguments.turns, list(LOADS)
     if arguments.quick:
-        turns, loads = 1, [replace(load, requests=max(1, load.requests // 8)) for load in LOADS]
-        judged = judged[::12]
+        turns, loads = 1, [replace(load, passages=4, requests=2) for load in LOADS]
+        judged = judged[::24]
 
     transformers = python_of("sentence-transformers")
     models = export(CACHE, transformers)
