@@ -1,6 +1,7 @@
 """A program that keeps an HTTP front busy: ``python -m ... PORT CONNECTIONS [HEADER]`` until its input ends.
 
-Each connection asks for the same number of documents again and again; for each line of input it prints how many were answered so far.
+Each connection asks for the same number of documents again and again; for each line of input it prints how many were
+answered so far.
 """
 
 import http.client

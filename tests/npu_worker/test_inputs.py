@@ -16,7 +16,7 @@ def model(*names: str, kind: type = np.int64) -> ov.Model:
         parameter = op.parameter([-1, -1], kind)
         parameter.output(0).tensor.names = {name}
         parameters.append(parameter)
-    return ov.Model([op.add(parameters[0], parameters[0])], parameters, "inputs")
+    return ov.Model([op.add(parameters[0], parameters[0])], parameters, "inputs")  # pyright: ignore[reportGeneralTypeIssues]
 
 
 def test_rows_are_padded_to_the_longest() -> None:
