@@ -15,7 +15,7 @@ from ..npu_worker.engine import Engine
 from ..npu_worker.job import Job
 from ..npu_worker.packing import Run, Shape
 from ..npu_worker.tokenization import Row
-from ..protocol.messages import Batch
+from ..protocol.worker_messages import Batch
 from .run import Group
 from .target import Caller
 from .texts import Workload

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from ..npu_worker.engine import Engine
-from ..protocol.messages import Batch
+from ..protocol.worker_messages import Batch
 from .judged import JudgedQuery, Quality, by_score, quality
 
 #: Queries scored together. More in one batch pad less, and hold more memory.

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
-from ..protocol.messages import RequestClass
+from ..protocol.message import RequestClass
 from .target import Asked, Caller, Target
 from .texts import Workload
 

@@ -16,7 +16,7 @@ import msgspec
 from ..client.over_http import HttpReranker
 from ..client.sync import Reranker
 from ..protocol.errors import RerankError, Unavailable
-from ..protocol.messages import RequestClass
+from ..protocol.message import RequestClass
 
 #: One bench request may wait behind all other callers, s.
 TIMEOUT_S = 300.0

@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from ..protocol.messages import BrokerMessage, BrokerToWorker
+from ..protocol.client_messages import BrokerMessage
+from ..protocol.worker_messages import BrokerToWorker
 
 
 @dataclass(frozen=True, slots=True)

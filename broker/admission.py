@@ -2,9 +2,9 @@
 
 from collections import Counter
 
+from ..protocol.client_messages import Rerank
 from ..protocol.errors import InvalidRequest, Overloaded, RerankError
 from ..protocol.limits import Limits
-from ..protocol.messages import Rerank
 from ..protocol.validation import documents_flaw, query_flaw
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable
 from heapq import nlargest
 
-from ..protocol.messages import CallerStatus
+from ..protocol.status_messages import CallerStatus
 
 #: A token counts half after so long, s.
 HALF_LIFE_S = 60.0

@@ -12,23 +12,12 @@ of what waits at that moment (``PairQueue.take``). The logits that come back are
 without unscored pairs is answered.
 """
 
+from ..protocol.client_messages import BrokerMessage, Cancel, ClientMessage, Hello, Refusal, Rerank, Welcome
 from ..protocol.errors import RerankError, Unavailable
 from ..protocol.limits import DEFAULT_LIMITS, Limits
-from ..protocol.messages import (
-    BrokerMessage,
-    CacheStatus,
-    Cancel,
-    ClientMessage,
-    GetStatus,
-    Hello,
-    Refusal,
-    Rerank,
-    Status,
-    Welcome,
-    WindowPlan,
-    WorkerMessage,
-)
+from ..protocol.status_messages import CacheStatus, GetStatus, Status
 from ..protocol.timeouts import DEFAULT_TIMEOUTS, Timeouts
+from ..protocol.worker_messages import WindowPlan, WorkerMessage
 from .actions import Action, ToClient
 from .counters import Counters
 from .pair_queue import PairQueue

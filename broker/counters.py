@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 
-from ..protocol.messages import BatchResult
+from ..protocol.worker_messages import BatchResult
 from .busy_union import BusyUnion
 from .request import Entry
 

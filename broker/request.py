@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from ..protocol.messages import BatchResult, Served, Timings, Window, WindowedDocument, WindowPlan
+from ..protocol.client_messages import Served, Timings, WindowedDocument
+from ..protocol.worker_messages import BatchResult, Window, WindowPlan
 from .busy_union import BusyUnion
 
 #: What a window's own row is read in.

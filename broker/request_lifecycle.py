@@ -13,9 +13,11 @@ from math import isfinite
 
 import msgspec
 
+from ..protocol.client_messages import Refusal, Rerank, Scores, Served
 from ..protocol.errors import DeadlineExceeded, Failed, InvalidRequest, RerankError, Unavailable, error_from_code
 from ..protocol.limits import Limits
-from ..protocol.messages import BatchResult, CallerStatus, QueueStatus, Refusal, Rerank, Scores, Served, WindowPlan
+from ..protocol.status_messages import CallerStatus, QueueStatus
+from ..protocol.worker_messages import BatchResult, WindowPlan
 from .actions import Action, ToClient
 from .admission import Admission, flaw
 from .caller_shares import CallerShares

@@ -13,8 +13,9 @@ from collections.abc import Callable, Collection, Iterator
 from itertools import count
 from pathlib import Path
 
+from ..protocol.codec import encode
 from ..protocol.limits import MAX_MESSAGE_BYTES
-from ..protocol.messages import Message, encode
+from ..protocol.message import Message
 from .connection import CHUNK_BYTES, Connection
 from .connection_table import ConnectionTable
 from .reading_turns import ReadingTurns

@@ -15,20 +15,13 @@ from ..daemon.heartbeat import Heartbeat
 from ..daemon.notify import Notifier
 from ..daemon.stop_signal import StopSignal
 from ..daemon.unix_socket import listen
+from ..protocol.client_messages import Refusal, Rerank, Scores
+from ..protocol.codec import decode_from_client, decode_from_worker
 from ..protocol.errors import InvalidRequest
 from ..protocol.limits import DEFAULT_LIMITS, MAX_MESSAGE_BYTES, Limits
-from ..protocol.messages import (
-    Batch,
-    Dismissed,
-    Message,
-    Refusal,
-    Rerank,
-    Scores,
-    WindowPlan,
-    decode_from_client,
-    decode_from_worker,
-)
+from ..protocol.message import Message
 from ..protocol.socket_paths import REQUESTS_SOCKET, WORKERS_SOCKET
+from ..protocol.worker_messages import Batch, Dismissed, WindowPlan
 from .actions import Action, Note, ToClient, ToWorker
 from .core import DEFAULT_BATCH_MS, DEFAULT_CACHE_BYTES, DEFAULT_PLAN, Broker
 from .patience import Patience

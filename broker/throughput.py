@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from ..protocol.messages import Bucket
+from ..protocol.worker_messages import Bucket
 from .batch_budget import BatchBudget
 
 #: English WordPiece has 4 to 5 bytes a token; the first batches correct it.

@@ -4,8 +4,9 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Literal, NamedTuple
 
-from ..protocol.messages import Batch, Progress, WorkerHello, WorkerStatus
+from ..protocol.status_messages import WorkerStatus
 from ..protocol.timeouts import Timeouts
+from ..protocol.worker_messages import Batch, Progress, WorkerHello
 from .request import Entry
 
 

@@ -30,25 +30,25 @@ from typing import Any
 
 import msgspec
 
+from ..protocol.client_messages import Served
 from ..protocol.errors import Unavailable
-from ..protocol.messages import (
+from ..protocol.message import Message
+from ..protocol.status_messages import WorkerStatus
+from ..protocol.timeouts import Timeouts
+from ..protocol.worker_messages import (
     BatchFailed,
     BatchResult,
     Dismissed,
-    Message,
     Progress,
     Pull,
-    Served,
     WhoAreYou,
     WorkerBye,
     WorkerHello,
     WorkerMessage,
     WorkerStarting,
     WorkerState,
-    WorkerStatus,
     WorkerWelcome,
 )
-from ..protocol.timeouts import Timeouts
 from .actions import Action, Level, Note, ToWorker
 from .circuit_breaker import CircuitBreaker
 from .counters import Counters

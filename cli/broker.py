@@ -7,7 +7,7 @@ from ..broker.server import BrokerServer
 from ..daemon.activation import UNIX, WrongDescriptor, adopt_sockets, only_one
 from ..daemon.notify import Notifier
 from ..daemon.unix_socket import SocketTaken
-from ..protocol.messages import WindowPlan
+from ..protocol.worker_messages import WindowPlan
 from .component import add_log_arguments as add_arguments
 from .component import start
 

@@ -12,7 +12,7 @@ import msgspec
 
 from ..client.sync import Reranker
 from ..protocol.errors import RerankError
-from ..protocol.messages import Status
+from ..protocol.status_messages import Status
 from .settings import read_settings
 
 #: Between two samples with ``--watch``, s.

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from ..client.activity import Activity, RecentActivity
 from ..protocol.errors import RerankError
-from ..protocol.messages import Status
+from ..protocol.status_messages import Status
 from .status import errors_in_words
 
 #: Samples in the chart.

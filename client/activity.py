@@ -3,7 +3,7 @@
 from collections import deque
 from dataclasses import dataclass
 
-from ..protocol.messages import Status
+from ..protocol.status_messages import Status
 
 #: Rates are those of so long a time, s: counters rise when a batch ends, which on a slow device is after a second.
 WINDOW_S = 5.0

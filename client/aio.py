@@ -8,8 +8,9 @@ from types import TracebackType
 from typing import TypeVar
 
 from ..protocol.errors import DeadlineExceeded, Unavailable
-from ..protocol.messages import RequestClass, Status
+from ..protocol.message import RequestClass
 from ..protocol.socket_paths import find_requests_socket
+from ..protocol.status_messages import Status
 from .encoding import Document, encode_documents, encode_query
 from .ranking import Ranking, rank
 from .shared_connection import SharedConnection

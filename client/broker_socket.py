@@ -14,7 +14,8 @@ from pathlib import Path
 import zmq
 from zmq.utils.monitor import recv_monitor_message
 
-from ..protocol.messages import Message, encode
+from ..protocol.codec import encode
+from ..protocol.message import Message
 
 _RECONNECT_MS = 20
 _RECONNECT_MAX_MS = 500

@@ -20,20 +20,12 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import cast
 
+from ..protocol.client_messages import Cancel, Hello, Refusal, Rerank, Scores
+from ..protocol.codec import decode_from_broker, encode
 from ..protocol.errors import InvalidRequest, RerankError, Unavailable, WrongVersion
-from ..protocol.messages import (
-    Cancel,
-    GetStatus,
-    Hello,
-    Refusal,
-    RequestClass,
-    Rerank,
-    Scores,
-    Status,
-    decode_from_broker,
-    encode,
-)
+from ..protocol.message import RequestClass
 from ..protocol.socket_paths import check_listening, check_socket
+from ..protocol.status_messages import GetStatus, Status
 from .broker_socket import BrokerSocket
 from .pending import PendingTable
 

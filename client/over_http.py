@@ -12,8 +12,9 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from ..protocol.client_messages import Timings
 from ..protocol.errors import DeadlineExceeded, Failed, InvalidRequest, RerankError, Unavailable, error_from_code
-from ..protocol.messages import RequestClass, Timings
+from ..protocol.message import RequestClass
 from .encoding import Document, encode_documents, encode_query
 from .ranking import Hit, Ranking, Span
 from .sync import GRACE_S, check_priority, check_top_k, deadline_ms

@@ -8,8 +8,9 @@ from collections.abc import Iterable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 
+from ..protocol.client_messages import BrokerMessage, Refusal, Rerank, Scores, Welcome
 from ..protocol.errors import RerankError, Unavailable, error_from_code
-from ..protocol.messages import BrokerMessage, GetStatus, Refusal, Rerank, Scores, Status, Welcome
+from ..protocol.status_messages import GetStatus, Status
 
 Request = Rerank | GetStatus
 Answer = Scores | Status

@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ..protocol.messages import Scores, Timings
+from ..protocol.client_messages import Scores, Timings
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,8 +11,9 @@ from typing import TypeVar
 
 from ..protocol.errors import DeadlineExceeded, InvalidArgument, Unavailable
 from ..protocol.limits import DEFAULT_LIMITS
-from ..protocol.messages import REQUEST_CLASSES, RequestClass, Status
+from ..protocol.message import REQUEST_CLASSES, RequestClass
 from ..protocol.socket_paths import find_requests_socket
+from ..protocol.status_messages import Status
 from .encoding import Document, encode_documents, encode_query
 from .ranking import Ranking, rank
 from .shared_connection import SharedConnection

@@ -8,7 +8,7 @@ from typing import Any
 from .. import __version__
 from ..client.sync import MAX_STRIDE
 from ..protocol.limits import DEFAULT_LIMITS
-from ..protocol.messages import REQUEST_CLASSES
+from ..protocol.message import REQUEST_CLASSES
 from .dialects import DIALECTS, Dialect
 from .errors import TEI_ERRORS
 from .rerank_answer import Document

@@ -16,7 +16,7 @@ from ..client.encoding import read_id, utf8
 from ..client.sync import MAX_STRIDE
 from ..protocol.errors import InvalidRequest, RerankError, TooLarge
 from ..protocol.limits import DEFAULT_LIMITS, Limits
-from ..protocol.messages import REQUEST_CLASSES, RequestClass
+from ..protocol.message import REQUEST_CLASSES, RequestClass
 from ..protocol.validation import documents_flaw, query_flaw
 from .dialects import Dialect, dialect_of_body
 from .errors import NoDocuments

@@ -10,7 +10,7 @@ from starlette.responses import Response
 from .. import __version__
 from ..client.aio import AsyncReranker
 from ..protocol.errors import RerankError, Unavailable
-from ..protocol.messages import Status
+from ..protocol.status_messages import Status
 from .dialects import split_prefix
 from .errors import HttpError, error_response, json_response, new_request_id
 from .metrics import CONTENT_TYPE, exposition

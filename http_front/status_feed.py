@@ -12,7 +12,7 @@ import msgspec
 
 from ..client.activity import RecentActivity
 from ..protocol.errors import Overloaded, RerankError, Unavailable
-from ..protocol.messages import Status
+from ..protocol.status_messages import Status
 from .status_report import report
 
 #: Between two looks, s.

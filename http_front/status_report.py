@@ -8,7 +8,7 @@ import msgspec
 
 from .. import __version__
 from ..protocol.errors import RerankError
-from ..protocol.messages import CallerStatus, Status
+from ..protocol.status_messages import CallerStatus, Status
 
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 

@@ -10,7 +10,7 @@ from starlette.types import Receive, Scope, Send
 from .. import __version__
 from ..client.aio import AsyncReranker
 from ..protocol.errors import RerankError
-from ..protocol.messages import Status
+from ..protocol.status_messages import Status
 from .accept import prefers_html
 from .errors import HttpError, error_response, json_response, new_request_id
 from .openapi import document

@@ -7,7 +7,8 @@ from types import TracebackType
 
 import zmq
 
-from ..protocol.messages import WorkerStarting, encode
+from ..protocol.codec import encode
+from ..protocol.worker_messages import WorkerStarting
 
 #: The broker hears the line again after so long, s: it may have come, or been restarted, since.
 REPEAT_S = 1.0

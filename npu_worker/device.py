@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from ..protocol.messages import Bucket
+from ..protocol.worker_messages import Bucket
 from .packing import Run
 from .tokenization import Row
 

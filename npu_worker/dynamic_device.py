@@ -8,7 +8,7 @@ from typing import Any
 
 import openvino as ov
 
-from ..protocol.messages import Bucket
+from ..protocol.worker_messages import Bucket
 from .device import Finished, Wake
 from .errors import DeviceUnavailable, ModelUnusable
 from .inputs import Arrays, empty_arrays, fill, known_ports

@@ -7,8 +7,8 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..protocol.messages import Batch, BatchFailed, BatchResult
 from ..protocol.timeouts import DEFAULT_TIMEOUTS, Timeouts
+from ..protocol.worker_messages import Batch, BatchFailed, BatchResult
 from .device import Device
 from .dynamic_device import DynamicDevice
 from .errors import DeviceLost, DeviceStuck, ModelUnusable

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from ..protocol.messages import Batch, BatchFailed, BatchResult, PairError, PairWindows
+from ..protocol.worker_messages import Batch, BatchFailed, BatchResult, PairError, PairWindows
 from .device import Device, Finished
 from .tokenization import PairTokenizer, QueryTooLong, Row
 

@@ -13,14 +13,16 @@ import zmq
 from ..daemon.heartbeat import Heartbeat
 from ..daemon.notify import Notifier
 from ..daemon.stop_signal import StopSignal
+from ..protocol.codec import decode_for_worker, encode
 from ..protocol.errors import InvalidRequest
 from ..protocol.limits import MAX_MESSAGE_BYTES
-from ..protocol.messages import (
+from ..protocol.message import Message
+from ..protocol.timeouts import DEFAULT_TIMEOUTS, Timeouts
+from ..protocol.worker_messages import (
     Batch,
     BatchResult,
     BrokerToWorker,
     Dismissed,
-    Message,
     Progress,
     Pull,
     WhoAreYou,
@@ -28,10 +30,7 @@ from ..protocol.messages import (
     WorkerHello,
     WorkerState,
     WorkerWelcome,
-    decode_for_worker,
-    encode,
 )
-from ..protocol.timeouts import DEFAULT_TIMEOUTS, Timeouts
 from .device import Device
 from .errors import DeviceStuck, GivenUp, WorkerError
 from .job import Job

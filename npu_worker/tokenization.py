@@ -12,7 +12,7 @@ from pathlib import Path
 
 from tokenizers import Encoding, Tokenizer
 
-from ..protocol.messages import Window, WindowPlan
+from ..protocol.worker_messages import Window, WindowPlan
 from .errors import ModelUnusable
 from .windows import byte_offsets, window_spans
 

@@ -18,7 +18,7 @@ from typing import Any
 
 import httpx
 from openvino_reranker.client import Reranker, Unavailable
-from openvino_reranker.protocol.messages import Status
+from openvino_reranker.protocol.status_messages import Status
 
 ROOT = Path(__file__).parents[1]
 INJECTION = Path(__file__).with_name("injection")

@@ -7,7 +7,7 @@ in the smallest bucket that holds it: there are no filler rows, and the rows kee
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 
-from ...protocol.messages import Bucket
+from ...protocol.worker_messages import Bucket
 from ..packing import Run
 
 #: Tokens of the shapes that are compiled unless others are asked for.

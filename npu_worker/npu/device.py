@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Any
 
-from ...protocol.messages import Bucket
+from ...protocol.worker_messages import Bucket
 from ..device import Finished, Wake
 from ..errors import DeviceLost, WorkerError
 from ..packing import Run

@@ -14,7 +14,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from openvino_reranker.broker.connection import CHUNK_BYTES
-from openvino_reranker.protocol.messages import MAGIC, GetStatus, Hello, Rerank, encode
+from openvino_reranker.protocol.client_messages import Hello, Rerank
+from openvino_reranker.protocol.codec import MAGIC, encode
+from openvino_reranker.protocol.status_messages import GetStatus
 
 READY = b"\x05READY\x0bSocket-Type\x00\x00\x00\x06DEALER\x08Identity\x00\x00\x00\x00"
 GREETING = b"\xff" + bytes(8) + b"\x7f\x03\x01" + b"NULL".ljust(20, b"\0") + bytes(32)

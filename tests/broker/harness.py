@@ -6,18 +6,15 @@ from openvino_reranker.broker.actions import Action, Note, ToClient, ToWorker
 from openvino_reranker.broker.core import DEFAULT_CACHE_BYTES, Broker
 from openvino_reranker.broker.request_lifecycle import Peer
 from openvino_reranker.broker.worker_session import Standing
+from openvino_reranker.protocol.client_messages import BrokerMessage, Refusal, Rerank, Scores
 from openvino_reranker.protocol.limits import DEFAULT_LIMITS, Limits
-from openvino_reranker.protocol.messages import (
+from openvino_reranker.protocol.message import RequestClass
+from openvino_reranker.protocol.worker_messages import (
     Batch,
     BatchResult,
-    BrokerMessage,
     BrokerToWorker,
     PairError,
     Pull,
-    Refusal,
-    RequestClass,
-    Rerank,
-    Scores,
     WorkerHello,
     WorkerMessage,
 )

@@ -1,7 +1,7 @@
 """Whose fault a lost pair is: what has been lost alone has failed only if it may have been the cause."""
 
 import pytest
-from openvino_reranker.protocol.messages import Batch, BatchFailed, WorkerBye
+from openvino_reranker.protocol.worker_messages import Batch, BatchFailed, WorkerBye
 from openvino_reranker.tests.broker.harness import Harness, logit
 
 

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 from openvino_reranker.broker.busy_union import BusyUnion
-from openvino_reranker.protocol.messages import BatchResult
+from openvino_reranker.protocol.worker_messages import BatchResult
 from openvino_reranker.tests.broker.harness import Harness
 
 

@@ -2,27 +2,22 @@
 
 from openvino_reranker.broker.circuit_breaker import REFUSE_S
 from openvino_reranker.broker.request_lifecycle import Peer
+from openvino_reranker.protocol.client_messages import Cancel, Hello, Refusal, Scores, Welcome
+from openvino_reranker.protocol.codec import encode
 from openvino_reranker.protocol.errors import InvalidRequest
 from openvino_reranker.protocol.limits import Limits
-from openvino_reranker.protocol.messages import (
+from openvino_reranker.protocol.status_messages import GetStatus, Status
+from openvino_reranker.protocol.timeouts import DEFAULT_TIMEOUTS
+from openvino_reranker.protocol.worker_messages import (
     Batch,
     BatchFailed,
-    Cancel,
     Dismissed,
-    GetStatus,
-    Hello,
     PairError,
     Progress,
-    Refusal,
-    Scores,
-    Status,
-    Welcome,
     WorkerBye,
     WorkerStarting,
     WorkerState,
-    encode,
 )
-from openvino_reranker.protocol.timeouts import DEFAULT_TIMEOUTS
 from openvino_reranker.tests.broker.harness import Harness, logit
 
 
@@ -497,7 +492,7 @@ def test_only_the_brokers_own_user_may_speak_for_others() -> None:
     stranger = Peer(b"stranger", "1001:5", trusted=False)
     harness.ask(b"1", [b"a"], peer=b"front", caller="one")
     harness.ask(b"2", [b"b"], peer=b"front", caller="two")
-    from openvino_reranker.protocol.messages import Rerank
+    from openvino_reranker.protocol.client_messages import Rerank
 
     for request_id in (b"3", b"4"):
         message = Rerank(request_id, b"query", [request_id], caller=request_id.decode())

@@ -2,17 +2,8 @@
 
 import pytest
 from openvino_reranker.broker.request_lifecycle import Peer
-from openvino_reranker.protocol.messages import (
-    Batch,
-    BatchResult,
-    Cancel,
-    PairError,
-    PairWindows,
-    Scores,
-    Window,
-    WindowedDocument,
-    WorkerBye,
-)
+from openvino_reranker.protocol.client_messages import Cancel, Scores, WindowedDocument
+from openvino_reranker.protocol.worker_messages import Batch, BatchResult, PairError, PairWindows, Window, WorkerBye
 from openvino_reranker.tests.broker.harness import Harness
 
 LONG = b"0123456789" * 30

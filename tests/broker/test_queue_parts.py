@@ -9,7 +9,7 @@ from openvino_reranker.broker.pair_queue import PairQueue
 from openvino_reranker.broker.request import ONE_WINDOW, Request
 from openvino_reranker.broker.throughput import ThroughputEstimator
 from openvino_reranker.protocol.limits import Limits
-from openvino_reranker.protocol.messages import Bucket
+from openvino_reranker.protocol.worker_messages import Bucket
 
 lengths = st.lists(st.integers(4, 512), min_size=1, max_size=40)
 

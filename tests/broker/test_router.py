@@ -17,9 +17,10 @@ from openvino_reranker.broker.connection import CHUNK_BYTES
 from openvino_reranker.broker.router import Router
 from openvino_reranker.broker.zmtp import Decoder, Parts
 from openvino_reranker.daemon.unix_socket import listen
+from openvino_reranker.protocol.client_messages import Hello, Refusal, Welcome
+from openvino_reranker.protocol.codec import MAGIC, decode_from_broker, encode
 from openvino_reranker.protocol.errors import InvalidRequest
 from openvino_reranker.protocol.limits import DEFAULT_LIMITS, MAX_MESSAGE_BYTES
-from openvino_reranker.protocol.messages import MAGIC, Hello, Refusal, Welcome, decode_from_broker, encode
 from openvino_reranker.tests.attacks.attacker import (
     COMMAND,
     GREETING,

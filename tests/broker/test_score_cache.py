@@ -4,7 +4,8 @@ import tracemalloc
 
 from openvino_reranker.broker.request import DocumentScore
 from openvino_reranker.broker.score_cache import ENTRY_BYTES, ScoreCache
-from openvino_reranker.protocol.messages import BatchResult, Scores, WindowPlan, WorkerBye, WorkerHello
+from openvino_reranker.protocol.client_messages import Scores
+from openvino_reranker.protocol.worker_messages import BatchResult, WindowPlan, WorkerBye, WorkerHello
 from openvino_reranker.tests.broker.harness import Harness, logit
 
 KEY = (b"query", b"text", WindowPlan(4))

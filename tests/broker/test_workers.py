@@ -7,16 +7,16 @@ from openvino_reranker.broker.batch_budget import MAX_BATCH_BYTES
 from openvino_reranker.broker.request_lifecycle import Peer
 from openvino_reranker.broker.worker_session import Standing
 from openvino_reranker.broker.workers import DECISIONS
-from openvino_reranker.protocol.messages import (
+from openvino_reranker.protocol.message import Message
+from openvino_reranker.protocol.status_messages import GetStatus, Status
+from openvino_reranker.protocol.timeouts import DEFAULT_TIMEOUTS, Timeouts
+from openvino_reranker.protocol.worker_messages import (
     BatchFailed,
     BatchResult,
     Bucket,
     Dismissed,
-    GetStatus,
-    Message,
     Progress,
     Pull,
-    Status,
     WhoAreYou,
     WorkerBye,
     WorkerHello,
@@ -24,7 +24,6 @@ from openvino_reranker.protocol.messages import (
     WorkerStarting,
     WorkerState,
 )
-from openvino_reranker.protocol.timeouts import DEFAULT_TIMEOUTS, Timeouts
 from openvino_reranker.tests.broker.harness import Harness, logit
 
 HELLO = WorkerHello(1, "model", "CPU", "f32", 512, 8192)

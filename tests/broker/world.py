@@ -18,19 +18,17 @@ from openvino_reranker.broker.pair_queue import BULK_EVERY
 from openvino_reranker.broker.request_lifecycle import Peer
 from openvino_reranker.broker.score_cache import ENTRY_BYTES
 from openvino_reranker.broker.worker_session import InFlight, Standing
+from openvino_reranker.protocol.client_messages import Cancel, Refusal, Rerank, Scores
 from openvino_reranker.protocol.limits import Limits
-from openvino_reranker.protocol.messages import (
+from openvino_reranker.protocol.timeouts import DEFAULT_TIMEOUTS
+from openvino_reranker.protocol.worker_messages import (
     Batch,
     BatchFailed,
     BatchResult,
-    Cancel,
     Dismissed,
     PairWindows,
     Progress,
     Pull,
-    Refusal,
-    Rerank,
-    Scores,
     WhoAreYou,
     Window,
     WindowPlan,
@@ -38,7 +36,6 @@ from openvino_reranker.protocol.messages import (
     WorkerHello,
     WorkerWelcome,
 )
-from openvino_reranker.protocol.timeouts import DEFAULT_TIMEOUTS
 
 LIMITS = Limits(
     documents=60, queued_pairs=300, caller_pairs=150, queued_bytes=60_000, caller_bytes=30_000, max_deadline_ms=60_000

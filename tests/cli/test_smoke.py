@@ -8,7 +8,7 @@ from openvino_reranker.cli import smoke
 from openvino_reranker.cli.main import make_parser
 from openvino_reranker.cli.smoke import FIXTURES, Fixture, check, check_counter, read_counter
 from openvino_reranker.client.ranking import Hit, Ranking, Span
-from openvino_reranker.protocol.messages import Timings
+from openvino_reranker.protocol.client_messages import Timings
 from openvino_reranker.tests.npu_worker.npu.sysfs_tree import SysfsTree
 
 

@@ -10,7 +10,7 @@ from openvino_reranker.cli.status import watch
 from openvino_reranker.cli.status_view import StatusView, show
 from openvino_reranker.client import Reranker, RerankError, Unavailable
 from openvino_reranker.protocol.limits import DEFAULT_LIMITS
-from openvino_reranker.protocol.messages import CallerStatus, QueueStatus, Status, WorkerStatus
+from openvino_reranker.protocol.status_messages import CallerStatus, QueueStatus, Status, WorkerStatus
 from openvino_reranker.tests.processes import Program, Run
 from rich.console import Console
 

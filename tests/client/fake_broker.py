@@ -4,7 +4,9 @@ from pathlib import Path
 from types import TracebackType
 
 import zmq
-from openvino_reranker.protocol.messages import ClientMessage, Message, decode_from_client, encode
+from openvino_reranker.protocol.client_messages import ClientMessage
+from openvino_reranker.protocol.codec import decode_from_client, encode
+from openvino_reranker.protocol.message import Message
 
 
 class FakeBroker:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import pytest
 from openvino_reranker.client.activity import WINDOW_S, Activity, RecentActivity
 from openvino_reranker.protocol.limits import DEFAULT_LIMITS
-from openvino_reranker.protocol.messages import QueueStatus, Status, WorkerStatus
+from openvino_reranker.protocol.status_messages import QueueStatus, Status, WorkerStatus
 
 NAMES = ("answered", "queue_ms", "batches", "batch_pairs", "batch_callers", "tokens", "padded_tokens")
 IDLE = dict.fromkeys((*NAMES, "inference_ms", "npu_busy_us"), 0.0)

@@ -17,7 +17,8 @@ from openvino_reranker.client import (
 )
 from openvino_reranker.client.connection import Connection
 from openvino_reranker.client.pending import MOST_LOSSES
-from openvino_reranker.protocol.messages import GetStatus, Hello, Rerank
+from openvino_reranker.protocol.client_messages import Hello, Rerank
+from openvino_reranker.protocol.status_messages import GetStatus
 from openvino_reranker.tests.client.fake_broker import FakeBroker
 from openvino_reranker.tests.processes import Program
 from openvino_reranker.tests.systemd.manager import start_with_sockets, unix_listener

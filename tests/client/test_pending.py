@@ -2,7 +2,7 @@
 
 from openvino_reranker.client import Unavailable
 from openvino_reranker.client.pending import MOST_LOSSES, PendingTable
-from openvino_reranker.protocol.messages import GetStatus
+from openvino_reranker.protocol.status_messages import GetStatus
 
 
 def test_what_was_sent_and_not_answered_is_sent_again() -> None:

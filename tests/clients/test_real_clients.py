@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from openvino_reranker.npu_worker.model.store import ReadyModel
-from openvino_reranker.protocol.messages import Refusal, Rerank
+from openvino_reranker.protocol.client_messages import Refusal, Rerank
 from openvino_reranker.tests.client.fake_broker import FakeBroker
 from openvino_reranker.tests.environments import python_with
 from openvino_reranker.tests.processes import Program, RuntimeFolder, Service, clean_environment

@@ -20,7 +20,7 @@ from openvino_reranker.npu_worker.engine import Engine
 from openvino_reranker.npu_worker.errors import WorkerError
 from openvino_reranker.npu_worker.tokenization import PairTokenizer
 from openvino_reranker.npu_worker.worker import serve
-from openvino_reranker.protocol.messages import Batch
+from openvino_reranker.protocol.worker_messages import Batch
 
 
 def main(runtime: Path, model: Path, fault: str) -> None:

@@ -18,8 +18,9 @@ import pytest
 import zmq
 from openvino_reranker.client import Failed, Ranking, Reranker, Unavailable
 from openvino_reranker.npu_worker.model.store import ReadyModel
+from openvino_reranker.protocol.client_messages import Refusal, Rerank
+from openvino_reranker.protocol.codec import MAGIC, decode_from_broker, encode
 from openvino_reranker.protocol.limits import MAX_MESSAGE_BYTES
-from openvino_reranker.protocol.messages import MAGIC, Refusal, Rerank, decode_from_broker, encode
 from openvino_reranker.tests.processes import (
     ROOT,
     Service,

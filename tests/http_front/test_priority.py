@@ -10,7 +10,7 @@ import httpx
 import pytest
 from openvino_reranker.bench.target import Caller, Target
 from openvino_reranker.client import AsyncReranker, InvalidRequest, Reranker
-from openvino_reranker.protocol.messages import Refusal, Rerank
+from openvino_reranker.protocol.client_messages import Refusal, Rerank
 from openvino_reranker.tests.client.fake_broker import FakeBroker
 from openvino_reranker.tests.processes import Program, RuntimeFolder
 

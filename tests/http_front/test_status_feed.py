@@ -11,7 +11,7 @@ import pytest
 from openvino_reranker.client import Overloaded, Unavailable
 from openvino_reranker.http_front.status_feed import STREAMS, StatusFeed
 from openvino_reranker.protocol.limits import DEFAULT_LIMITS
-from openvino_reranker.protocol.messages import CallerStatus, QueueStatus, Status, WorkerStatus
+from openvino_reranker.protocol.status_messages import CallerStatus, QueueStatus, Status, WorkerStatus
 
 EVERY_S = 0.05
 COUNTERS = ("answered", "queue_ms", "batches", "batch_pairs", "batch_callers", "tokens", "padded_tokens")

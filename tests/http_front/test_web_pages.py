@@ -12,8 +12,9 @@ from pathlib import Path
 import httpx
 import pytest
 from openvino_reranker.http_front.status_feed import STREAMS
+from openvino_reranker.protocol.client_messages import Hello, Welcome
 from openvino_reranker.protocol.limits import DEFAULT_LIMITS
-from openvino_reranker.protocol.messages import GetStatus, Hello, QueueStatus, Status, Welcome, WorkerStatus
+from openvino_reranker.protocol.status_messages import GetStatus, QueueStatus, Status, WorkerStatus
 from openvino_reranker.tests.client.fake_broker import FakeBroker
 from openvino_reranker.tests.processes import Program, RuntimeFolder
 

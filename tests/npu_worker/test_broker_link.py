@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from openvino_reranker.client import Reranker, Unavailable
 from openvino_reranker.npu_worker.announcement import Announcement
-from openvino_reranker.protocol.messages import Status
+from openvino_reranker.protocol.status_messages import Status
 from openvino_reranker.tests.processes import ROOT, Program, clean_environment
 
 

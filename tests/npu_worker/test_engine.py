@@ -8,7 +8,7 @@ import pytest
 from openvino_reranker.npu_worker.engine import Engine
 from openvino_reranker.npu_worker.errors import DeviceUnavailable, ModelUnusable
 from openvino_reranker.npu_worker.model.store import ReadyModel
-from openvino_reranker.protocol.messages import Batch, BatchResult
+from openvino_reranker.protocol.worker_messages import Batch, BatchResult
 
 QUERY = "How many people live in Berlin?"
 POPULATION = "Berlin had a population of 3,520,031 registered inhabitants in an area of 891.82 square kilometers."

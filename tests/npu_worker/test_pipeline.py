@@ -10,7 +10,7 @@ from openvino_reranker.npu_worker.job import Job
 from openvino_reranker.npu_worker.packing import Run
 from openvino_reranker.npu_worker.pipeline import LEAD_MS, MOST_JOBS, Pipeline
 from openvino_reranker.npu_worker.tokenization import PairTokenizer, Row
-from openvino_reranker.protocol.messages import Batch, BatchResult
+from openvino_reranker.protocol.worker_messages import Batch, BatchResult
 
 
 class Tokenizer:

@@ -5,8 +5,8 @@ from openvino_reranker.npu_worker.dynamic_device import DynamicDevice
 from openvino_reranker.npu_worker.engine import Engine
 from openvino_reranker.npu_worker.errors import DeviceStuck
 from openvino_reranker.npu_worker.model.store import ReadyModel
-from openvino_reranker.protocol.messages import Batch
 from openvino_reranker.protocol.timeouts import Timeouts
+from openvino_reranker.protocol.worker_messages import Batch
 
 
 def test_scoring_on_a_device_that_is_stuck_ends(tiny: ReadyModel, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,7 +10,7 @@ from openvino_reranker.npu_worker.engine import Engine
 from openvino_reranker.npu_worker.model.store import ReadyModel
 from openvino_reranker.npu_worker.tokenization import PairTokenizer, Row
 from openvino_reranker.npu_worker.windows import byte_offsets, window_spans
-from openvino_reranker.protocol.messages import Batch, Window, WindowPlan
+from openvino_reranker.protocol.worker_messages import Batch, Window, WindowPlan
 
 QUERY = "How many people live in Berlin?"
 

@@ -11,17 +11,17 @@ import pytest
 import zmq
 from hypothesis import given
 from hypothesis import strategies as st
-from openvino_reranker.protocol.errors import InvalidRequest, WrongVersion
-from openvino_reranker.protocol.messages import (
+from openvino_reranker.protocol.client_messages import Rerank
+from openvino_reranker.protocol.codec import (
     MAGIC,
-    Batch,
-    Rerank,
     decode_for_worker,
     decode_from_broker,
     decode_from_client,
     decode_from_worker,
     encode,
 )
+from openvino_reranker.protocol.errors import InvalidRequest, WrongVersion
+from openvino_reranker.protocol.worker_messages import Batch
 from openvino_reranker.tests.processes import Service
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from openvino_reranker.client import Reranker, WrongVersion, rerank_or_keep_order
-from openvino_reranker.protocol.messages import Hello, Refusal, Rerank, Scores, Served, Timings
+from openvino_reranker.protocol.client_messages import Hello, Refusal, Rerank, Scores, Served, Timings
 from openvino_reranker.tests.client.fake_broker import FakeBroker
 
 

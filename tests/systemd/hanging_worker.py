@@ -20,8 +20,8 @@ from openvino_reranker.npu_worker.errors import WorkerError
 from openvino_reranker.npu_worker.packing import Run, pack
 from openvino_reranker.npu_worker.tokenization import Row
 from openvino_reranker.npu_worker.worker import serve
-from openvino_reranker.protocol.messages import Bucket
 from openvino_reranker.protocol.timeouts import Timeouts
+from openvino_reranker.protocol.worker_messages import Bucket
 
 
 class HangingDevice:

@@ -5,19 +5,18 @@ import time
 from pathlib import Path
 
 import zmq
-from openvino_reranker.protocol.messages import (
+from openvino_reranker.protocol.codec import decode_for_worker, encode
+from openvino_reranker.protocol.message import Message
+from openvino_reranker.protocol.worker_messages import (
     Batch,
     BatchResult,
     BrokerToWorker,
-    Message,
     Progress,
     Pull,
     WhoAreYou,
     WorkerBye,
     WorkerHello,
     WorkerWelcome,
-    decode_for_worker,
-    encode,
 )
 
 

@@ -15,7 +15,7 @@ from openvino_reranker.npu_worker.npu.self_test import SelfTest
 from openvino_reranker.npu_worker.packing import Run
 from openvino_reranker.npu_worker.pipeline import Pipeline
 from openvino_reranker.npu_worker.tokenization import PairTokenizer, Row
-from openvino_reranker.protocol.messages import Batch, BatchFailed, BatchResult
+from openvino_reranker.protocol.worker_messages import Batch, BatchFailed, BatchResult
 
 
 class FakeRequest:
