@@ -63,7 +63,16 @@ class Harness:
         use_cache: bool = True,
     ) -> None:
         priority: RequestClass = "bulk" if bulk else "interactive"
-        message = Rerank(request_id, query, list(documents), deadline_ms, priority, caller, max_windows=max_windows)
+        message = Rerank(
+            request_id,
+            query,
+            list(documents),
+            deadline_ms,
+            priority,
+            caller,
+            max_windows=max_windows,
+            use_cache=use_cache,
+        )
         who = Peer(peer, peer.decode(), trusted=True)
         self.take(self.broker.client_message(who, message, self.now))
 
