@@ -77,6 +77,11 @@ class Broker:
         """Whether every request is answered."""
         return not len(self._requests)
 
+    @property
+    def expects_worker(self) -> bool:
+        """Whether what waits may still be scored: a worker serves, or one is there that loads."""
+        return self._workers.expected
+
     # --- clients --------------------------------------------------------------------------------------
 
     def client_message(self, peer: Peer, message: ClientMessage, now: float) -> list[Action]:

@@ -191,7 +191,10 @@ class BrokerServer:
             self._stop_at = time.monotonic()
 
     def _stopped(self) -> bool:
-        return self._stop_at is not None and (self._broker.idle or time.monotonic() >= self._stop_at)
+        if self._stop_at is None:
+            return False
+        # Whoever stops us stops the workers too: one that has left is not followed by another.
+        return self._broker.idle or not self._broker.expects_worker or time.monotonic() >= self._stop_at
 
     def _timeout_s(self, now: float) -> float | None:
         """Return how long to wait for events at most, s; None for as long as there are none."""

@@ -167,6 +167,11 @@ class Workers:
 
     # --- what is shown --------------------------------------------------------------------------------
 
+    @property
+    def expected(self) -> bool:
+        """Whether a worker serves, or one is there that loads."""
+        return self.serving is not None or self._starting is not None
+
     def absent_reason(self) -> str | None:
         """Return why no worker serves, or None if one does."""
         if self.serving is not None:

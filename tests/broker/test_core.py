@@ -443,6 +443,21 @@ def test_draining_refuses_new_requests_and_answers_old_ones() -> None:
     assert harness.broker.idle
 
 
+def test_while_draining_a_worker_that_left_is_not_waited_for() -> None:
+    harness = Harness()
+    harness.ask(b"1", [b"a"])
+    # One that is loading may still answer; as long as nothing drains, the next one may.
+    harness.say(WorkerStarting(7, "compiling"), b"loading")
+    harness.take(harness.broker.drain())
+    assert harness.broker.expects_worker
+    harness.hello(b"loading")
+    assert harness.broker.expects_worker
+    harness.say(WorkerBye("stopped"), b"loading")
+    harness.take(harness.broker.worker_gone(b"loading", harness.now))
+    assert not harness.broker.expects_worker
+    assert not harness.answers(b"1")  # where the socket outlives the broker, the next one answers
+
+
 def test_what_is_left_at_the_end_is_told_so() -> None:
     harness = Harness()
     harness.ask(b"1", [b"a"])

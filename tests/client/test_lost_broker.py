@@ -2,6 +2,7 @@
 
 import asyncio
 import signal
+import threading
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -10,14 +11,16 @@ import pytest
 from openvino_reranker.client import (
     AsyncReranker,
     DeadlineExceeded,
+    Failed,
     Ranking,
     Reranker,
     Unavailable,
     rerank_or_keep_order,
 )
+from openvino_reranker.client.broker_socket import BrokerSocket
 from openvino_reranker.client.connection import Connection
 from openvino_reranker.client.pending import MOST_LOSSES
-from openvino_reranker.protocol.client_messages import Hello, Rerank
+from openvino_reranker.protocol.client_messages import Hello, Refusal, Rerank
 from openvino_reranker.protocol.status_messages import GetStatus
 from openvino_reranker.tests.client.fake_broker import FakeBroker
 from openvino_reranker.tests.processes import Program
@@ -203,3 +206,29 @@ def test_nothing_waits_long_where_no_broker_will_come(runtime: Path) -> None:
             assert time.monotonic() - started < 1
 
     asyncio.run(asyncio.wait_for(ask(), 30))
+
+
+def test_what_a_broker_answered_before_it_went_counts(runtime: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, hold = runtime / "requests.sock", threading.Event()
+    wait = BrokerSocket.wait
+
+    def wait_later(broker: BrokerSocket, timeout_ms: int | None) -> bool:
+        if hold.is_set():
+            time.sleep(0.5)  # until the broker has answered and gone
+        return wait(broker, timeout_ms)
+
+    monkeypatch.setattr(BrokerSocket, "wait", wait_later)
+    with Reranker(path) as reranker, ThreadPoolExecutor(1) as pool:
+        with FakeBroker(path) as broker:
+            waiting = pool.submit(reranker.status, 30.0)
+            while not isinstance(request := broker.receive(), GetStatus):
+                pass
+            hold.set()
+            connection = Connection.shared(path)
+            connection.expect_no_other_broker()
+            time.sleep(0.1)
+            broker.answer(Refusal(request.id, "failed", "the last word"))
+            time.sleep(0.1)
+        with pytest.raises(Failed, match="the last word"):
+            waiting.result(timeout=10)
+        connection.release()

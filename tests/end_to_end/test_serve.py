@@ -300,6 +300,29 @@ def test_components_are_started_again_at_once_and_die_with_serve(runtime: Path, 
             time.sleep(0.05)
 
 
+def test_after_a_kill_of_serve_nobody_waits_for_a_worker_that_left(runtime: Path, tiny: ReadyModel) -> None:
+    def ask(number: int) -> tuple[int, str, float]:
+        documents = [f"{number} {place} " + "word " * 200 for place in range(300)]
+        answer = service.post({"query": f"question {number}", "documents": documents})
+        return answer.status_code, answer.text, time.monotonic()
+
+    with Service(runtime, tiny.folder) as service, ThreadPoolExecutor(8) as pool:
+        pids = pids_when_ready(service).values()
+        answers = [pool.submit(ask, number) for number in range(8)]
+        while service.status().queue.requests < 8:
+            assert not any(answer.done() for answer in answers)
+        service.process.kill()
+        killed = time.monotonic()
+        given_up = [answer.result() for answer in answers if answer.result()[0] != 200]
+        assert given_up
+        for status, text, answered in given_up:
+            assert (status, "the service was stopped" in text) == (503, True), text
+            assert answered - killed < 4
+        while any(is_alive(pid) for pid in pids):
+            assert time.monotonic() - killed < 6
+            time.sleep(0.05)
+
+
 def pids_when_ready(service: Service, gone: int | None = None) -> dict[str, int]:
     """The pids of the three components as soon as all are there and ``gone`` is not among them."""
     deadline = time.monotonic() + 30

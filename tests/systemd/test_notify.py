@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import httpx
@@ -19,6 +19,7 @@ from openvino_reranker.daemon.notify import Notifier
 from openvino_reranker.npu_worker.model.store import ReadyModel
 from openvino_reranker.tests.processes import Program, Run, clean_environment
 from openvino_reranker.tests.systemd.manager import NotifySocket, unix_listener
+from openvino_reranker.tests.systemd.tiny_worker import TinyWorker
 
 HANGING_WORKER = Path(__file__).with_name("hanging_worker.py")
 
@@ -141,7 +142,9 @@ def test_broker_replaces_the_socket_of_a_dead_one(runtime: Path, notify_socket: 
             assert not reranker.status().ready
 
 
-def test_broker_stops_within_its_limit_though_a_request_hangs(runtime: Path, notify_socket: NotifySocket) -> None:
+def test_broker_stops_within_its_limit_though_a_request_hangs(
+    runtime: Path, notify_socket: NotifySocket, start_worker: Callable[..., TinyWorker]
+) -> None:
     code = (
         "import pathlib, sys\n"
         "from openvino_reranker.broker.server import BrokerServer\n"
@@ -151,6 +154,7 @@ def test_broker_stops_within_its_limit_though_a_request_hangs(runtime: Path, not
     environment = clean_environment(**notify_socket.environment())
     broker = subprocess.Popen([sys.executable, "-c", code, str(runtime)], env=environment, stderr=subprocess.DEVNULL)
     notify_socket.wait_for("READY=1")
+    start_worker(30.0)
     with Reranker(runtime / "requests.sock") as reranker:
         told: list[str] = []
 
