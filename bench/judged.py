@@ -23,12 +23,25 @@ class Candidate(msgspec.Struct, frozen=True):
     text: str
 
 
-class _Line(msgspec.Struct, frozen=True):
-    """A line of the file, as it must be; more keys are ignored."""
+class Query(msgspec.Struct, frozen=True):
+    """A query and what the first stage fetched for it, as a line of a file has them; more keys are ignored."""
 
     qid: _Id
     query: _Text
     candidates: Annotated[list[Candidate], msgspec.Meta(min_length=1)]
+
+    def ids(self) -> tuple[str, ...]:
+        """Return the candidates' ids; raise ``ValueError`` if two are the same."""
+        ids = tuple(str(candidate.id) for candidate in self.candidates)
+        if len(set(ids)) < len(ids):
+            twice = next(name for place, name in enumerate(ids) if name in ids[:place])
+            raise ValueError(f"two candidates have the id {twice!r}")
+        return ids
+
+
+class _Line(Query, frozen=True):
+    """A line of a judged collection."""
+
     qrels: dict[str, _Grade]
 
 
@@ -107,13 +120,8 @@ def read_judged(lines: Iterable[bytes]) -> list[JudgedQuery]:
 
 
 def _judged(line: _Line) -> JudgedQuery:
-    ids = tuple(str(candidate.id) for candidate in line.candidates)
-    if len(set(ids)) < len(ids):
-        twice = next(name for place, name in enumerate(ids) if name in ids[:place])
-        raise ValueError(f"two candidates have the id {twice!r}")
-    return JudgedQuery(
-        str(line.qid), line.query, ids, tuple(candidate.text for candidate in line.candidates), line.qrels
-    )
+    texts = tuple(candidate.text for candidate in line.candidates)
+    return JudgedQuery(str(line.qid), line.query, line.ids(), texts, line.qrels)
 
 
 def by_score(query: JudgedQuery, scores: Sequence[float]) -> list[str]:

@@ -48,6 +48,7 @@ COMMANDS = (
     Command("status", "show what the service is doing", "status"),
     Command("bench", "measure a running service under load", "bench"),
     Command("evaluate", "measure the order that a running service gives a judged collection", "evaluate"),
+    Command("bulk", "rank a file of queries and candidates, as many as there are", "bulk"),
     Command("doctor", "collect everything a bug report needs; --npu tries the NPU out", "doctor"),
     Command("mcp", "offer the service to an assistant as a tool, over stdio", "mcp"),
     Command("install-units", "write systemd units for this environment", "install.install_units"),
@@ -98,7 +99,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except ModuleNotFoundError as error:
         if error.name is None or error.name.startswith("openvino_reranker"):
             raise
-        extra = "mcp" if error.name == "mcp" else "all"
+        extra = {"mcp": "mcp", "pyarrow": "bulk", "ray": "ray"}.get(error.name, "all")
         print(
             f"openvino-reranker: '{argv[0]}' needs the package {error.name}, which is not installed; "
             f"install 'openvino-reranker[{extra}]'",

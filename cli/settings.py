@@ -200,7 +200,7 @@ SETTINGS = (
         None,
         _path,
         "folder of the sockets",
-        ("serve", "broker", "worker", "http", "rerank", "status", "doctor", "bench", "evaluate", "mcp"),
+        ("serve", "broker", "worker", "http", "rerank", "status", "doctor", "bench", "evaluate", "bulk", "mcp"),
     ),
 )
 

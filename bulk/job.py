@@ -1,0 +1,103 @@
+"""A bulk job: what is left of it, done and written down."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import dropwhile
+from pathlib import Path
+
+from .journal import Journal, NotOurs
+from .row import Outcome, Row, read_query
+from .source import Source, is_parquet
+
+
+@dataclass(frozen=True, slots=True)
+class Files:
+    """A job's files.
+
+    Attributes:
+        source: The rows.
+        output: What becomes of them.
+    """
+
+    source: Path
+    output: Path
+
+    @property
+    def journal(self) -> Path:
+        """Where lines are written: the output itself, or what becomes it in one step where it is Parquet."""
+        return self.output.with_name(f"{self.output.name}.partial.jsonl") if is_parquet(self.output) else self.output
+
+    @property
+    def rejects(self) -> Path:
+        """Where rows are set aside."""
+        return self.output.with_name(f"{self.output.name}.rejected.jsonl")
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How many rows there are, and how many were done before."""
+
+    total: int
+    done: int
+
+
+def is_finished(files: Files) -> bool:
+    """Return whether a Parquet output is there already: it appears when all is done.
+
+    Raises:
+        NotOurs: Something else is there.
+    """
+    if not is_parquet(files.output) or not files.output.exists():
+        return False
+    from . import parquet
+
+    if not parquet.is_finished(files.output):
+        raise NotOurs(f"{files.output} holds something else than this command's output; choose another output")
+    return True
+
+
+def finish(files: Files) -> None:
+    """Make the output of what was written, once all of it is."""
+    if is_parquet(files.output):
+        from . import parquet
+
+        parquet.finish(files.journal, files.output)
+        files.journal.unlink()
+
+
+def measure(source: Source, journal: Journal) -> Progress:
+    """Return how much there is to do."""
+    return Progress(*source.count(journal.done))
+
+
+def rows_left(source: Source, journal: Journal, files: Files) -> Iterator[Row]:
+    """Yield the rows that are left.
+
+    Raises:
+        NotOurs: The output's last row is not the one that stands at its place in the input.
+    """
+    last = journal.last
+    rows = source.rows(last.row if last else 1)
+    if last is not None:
+        row = next(rows, None)
+        if row is None or row.number != last.row or _qid(row) != last.qid:
+            raise NotOurs(
+                f"{files.output} belongs to another input: its last line is row {last.row} with the qid {last.qid!r}, "
+                f"which {files.source} does not have there; choose another output"
+            )
+    return dropwhile(lambda row: row.number <= journal.done, rows)
+
+
+def _qid(row: Row) -> str | None:
+    try:
+        return str(read_query(row.line).qid)
+    except ValueError:
+        return None
+
+
+def keep(outcomes: Iterator[Outcome], journal: Journal, on_row: Callable[[], object]) -> None:
+    """Write down what became of each row; ``on_row`` is called after each."""
+    for outcome in outcomes:
+        journal.write(outcome)
+        on_row()
+    journal.sync()

@@ -1,0 +1,112 @@
+"""Ranks rows through a service: asks again where that helps, and sets aside what no asking helps."""
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+
+import msgspec
+
+from ..client.ranking import Ranking
+from ..client.sync import Reranker
+from ..protocol.errors import Failed, InvalidRequest, ServiceError, WrongVersion
+from ..protocol.limits import DEFAULT_LIMITS
+from .patience import Patience
+from .row import Outcome, Rejected, Row, ranked, read_query
+
+#: Bulk work waits behind all other callers: as long as the service lets a request wait, s.
+TIMEOUT_S = DEFAULT_LIMITS.max_deadline_ms / 1000
+#: Rows that may be done ahead of one that takes long, as a multiple of those under way.
+_AHEAD = 4
+
+
+class GivenUp(Exception):
+    """The job cannot go on; the message says why."""
+
+
+class _Stopped(Exception):
+    """The job was stopped before this row was done."""
+
+
+class Ranker:
+    """Ranks rows, any number of threads at once.
+
+    Args:
+        reranker: Who asks the service.
+        top_k: How many candidates of a row to keep; None for all.
+        on_wait: Called with what the service said when a row must wait, in any thread.
+        patience: How long to wait for it.
+    """
+
+    def __init__(
+        self,
+        reranker: Reranker,
+        top_k: int | None = None,
+        on_wait: Callable[[ServiceError], object] = lambda _: None,
+        patience: Patience | None = None,
+    ) -> None:
+        self._reranker = reranker
+        self._top_k = top_k
+        self._on_wait = on_wait
+        self._patience = patience or Patience(time.monotonic())
+        self._stopping = threading.Event()
+
+    def stop(self) -> None:
+        """Have every row under way given up."""
+        self._stopping.set()
+        self._reranker.close()
+
+    def rank(self, row: Row) -> Outcome:
+        """Rank one row.
+
+        Raises:
+            GivenUp: The service has answered nothing for long, or speaks another version.
+        """
+        try:
+            query = read_query(row.line)
+            candidates = [msgspec.to_builtins(candidate) for candidate in query.candidates]
+            return ranked(row.number, query, self._ask(query.query, candidates))
+        except WrongVersion as error:
+            raise GivenUp(str(error)) from None
+        except (ValueError, InvalidRequest, Failed) as error:
+            return Rejected(row.number, str(error), row.line)
+
+    def _ask(self, query: str, candidates: list[dict[str, object]]) -> Ranking:
+        attempt = 0
+        while not self._stopping.is_set():
+            try:
+                ranking = self._reranker.rerank(query, candidates, self._top_k, TIMEOUT_S, priority="bulk")
+            except Failed:
+                raise
+            except ServiceError as error:
+                if self._stopping.is_set():
+                    break
+                pause_s = self._patience.pause_s(error, attempt, time.monotonic())
+                if pause_s is None:
+                    raise GivenUp(str(error)) from None
+                self._on_wait(error)
+                attempt += 1
+                self._stopping.wait(pause_s)
+            else:
+                self._patience.heard(time.monotonic())
+                return ranking
+        raise _Stopped
+
+
+def rank_in_order(rows: Iterable[Row], rank: Callable[[Row], Outcome], at_once: int) -> Iterator[Outcome]:
+    """Rank rows, ``at_once`` at a time, and yield what became of them in their order.
+
+    One that takes long does not hold up the others: they are done ahead of it, ``_AHEAD`` times ``at_once`` at most.
+    """
+    pool = ThreadPoolExecutor(at_once, "bulk")
+    under_way: deque[Future[Outcome]] = deque()
+    try:
+        for row in rows:
+            under_way.append(pool.submit(rank, row))
+            if len(under_way) >= _AHEAD * at_once:
+                yield under_way.popleft().result()
+        while under_way:
+            yield under_way.popleft().result()
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)

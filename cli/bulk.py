@@ -1,0 +1,165 @@
+"""``bulk``: a file of queries and candidates ranked by this machine's service, or by those of a Ray cluster."""
+
+import argparse
+import contextlib
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+
+from ..bulk.job import Files, Progress, finish, is_finished, keep, measure, rows_left
+from ..bulk.journal import Journal, NotOurs
+from ..bulk.ranker import GivenUp, Ranker, rank_in_order
+from ..bulk.row import Outcome, Row
+from ..bulk.source import open_source
+from ..client.sync import Reranker
+from ..protocol.errors import Overloaded, RerankError, ServiceError
+from .settings import Settings, read_settings
+
+#: Rows under way at once: enough to keep the queue full, with ten candidates each too.
+_AT_ONCE = 16
+#: The exit status when all is done, and rows were set aside.
+REJECTED = 3
+
+EPILOG = """examples:
+  openvino-reranker bulk questions.jsonl ranked.jsonl
+  openvino-reranker bulk questions.parquet ranked.parquet -k 10       needs pip install 'openvino-reranker[bulk]'
+  openvino-reranker bulk questions.jsonl ranked.jsonl --ray auto      on every node of a Ray cluster (docs/scale.md)
+
+A row of IN is one query and its candidates; more keys are ignored:
+  {"qid": "1", "query": "...", "candidates": [{"id": "a", "text": "..."}]}
+A row of OUT, in the same order, is the candidates' ids, best first; index is the place in the list that was given:
+  {"row": 1, "qid": "1", "model": "...", ..., "ranking": [{"id": "a", "index": 0, "score": 3.1, ...}]}
+A name that ends in .parquet is Parquet with these columns, all else is JSON lines, and IN and OUT may differ.
+
+Stopped, killed or out of power: the same command goes on where it was. Rows that are done are not done again. A Parquet
+OUT appears when all is done; until then its rows are in OUT.partial.jsonl. Rows that cannot be ranked are set aside in
+OUT.rejected.jsonl, with what is wrong with each; mend them there and give them as another IN.
+
+The work is sent as 'bulk': what people wait for goes first. A full queue is waited for, and so is a service that is
+restarted. Exit status: 0 all rows are ranked, 3 all but those that were set aside, 1 not finished, 130 stopped.
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's own arguments."""
+    parser.add_argument("source", metavar="IN", type=Path, help="the rows: JSON lines, or Parquet by its name")
+    parser.add_argument("output", metavar="OUT", type=Path, help="the rankings: likewise")
+    parser.add_argument(
+        "-k", "--top-k", type=_positive, default=None, metavar="N", help="how many of a row's candidates to keep"
+    )
+    parser.add_argument(
+        "--at-once",
+        type=_positive,
+        default=_AT_ONCE,
+        metavar="N",
+        help=f"rows under way at once, on each node (default {_AT_ONCE})",
+    )
+    where = parser.add_mutually_exclusive_group()
+    where.add_argument("--socket", type=Path, metavar="PATH", help="the broker's requests.sock")
+    where.add_argument(
+        "--ray",
+        metavar="ADDRESS",
+        help="rank on this Ray cluster: HOST:PORT, or 'auto' for the one of this machine; needs the extra ray",
+    )
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or not int(text):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of 1 or more")
+    return int(text)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Rank what is left; see the exit statuses above."""
+    settings = read_settings(arguments)
+    files = Files(arguments.source, arguments.output)
+    try:
+        return _run(arguments, settings, files)
+    except (OSError, ValueError, NotOurs, GivenUp, RerankError) as error:
+        print(f"openvino-reranker: {error}", file=sys.stderr)
+        return 1
+
+
+def _run(arguments: argparse.Namespace, settings: Settings, files: Files) -> int:
+    source = open_source(files.source)
+    if is_finished(files):
+        print(f"{files.output} is there already: nothing is left to do", file=sys.stderr)
+        return 0
+    with Journal(files.journal, files.rejects) as journal:
+        progress = measure(source, journal)
+        rows = rows_left(source, journal, files)
+        if progress.done < progress.total:
+            try:
+                with _Display(progress) as display, _outcomes(arguments, settings, journal, rows, display) as outcomes:
+                    keep(outcomes, journal, display.on_row)
+            except (KeyboardInterrupt, GivenUp):
+                done = progress.done + journal.ranked + journal.rejected
+                print(f"{done} of {progress.total} rows are done; the same command goes on from there", file=sys.stderr)
+                raise
+        finish(files)
+        print(f"{journal.ranked} rows ranked into {files.output}", file=sys.stderr)
+        if not files.rejects.exists():
+            return 0
+        print(f"rows that cannot be ranked are in {files.rejects}, {journal.rejected} of them new", file=sys.stderr)
+        return REJECTED
+
+
+@contextlib.contextmanager
+def _outcomes(
+    arguments: argparse.Namespace, settings: Settings, journal: Journal, rows: Iterator[Row], display: "_Display"
+) -> Iterator[Iterator[Outcome]]:
+    if arguments.ray is not None:
+        from ..bulk.on_ray import cluster, rank_on
+
+        with cluster(arguments.ray) as nodes:
+            yield rank_on(nodes, rows, arguments.top_k, arguments.at_once)
+        return
+    reranker = Reranker(arguments.socket or settings.requests_socket)
+    _check_model(reranker, journal)
+    ranker = Ranker(reranker, arguments.top_k, display.on_wait)
+    try:
+        yield rank_in_order(rows, ranker.rank, arguments.at_once)
+    finally:
+        ranker.stop()
+
+
+class _Display:
+    """The progress bar, and one line for each time that the service is away."""
+
+    def __init__(self, progress: Progress) -> None:
+        from tqdm import tqdm
+
+        self._bar = tqdm(total=progress.total, initial=progress.done, unit="row", disable=None)
+        self._away = False
+
+    def on_row(self) -> None:
+        """Count a row."""
+        self._away = False
+        self._bar.update()
+
+    def on_wait(self, error: ServiceError) -> None:
+        """Say that a row waits, and for what; in any thread."""
+        if not isinstance(error, Overloaded) and not self._away:
+            self._away = True
+            self._bar.write(f"waiting for the service: {error}", file=sys.stderr)
+
+    def __enter__(self) -> "_Display":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bar.close()
+
+
+def _check_model(reranker: Reranker, journal: Journal) -> None:
+    """Check that the service is there, and that it has the model that the output was begun with.
+
+    Raises:
+        NotOurs: It has another.
+        Unavailable: It is not there.
+    """
+    model = reranker.status().worker.model
+    if journal.last is not None and model is not None and model != journal.last.model:
+        raise NotOurs(f"the output was begun with {journal.last.model}, and {model} serves now: choose another output")
