@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ..client.activity import Activity, RecentActivity
+from ..http_front.status_report import resident_bytes
 from ..protocol.errors import RerankError
 from ..protocol.status_messages import Status
 from .status import errors_in_words
@@ -62,6 +63,7 @@ class StatusView:
             ("callers", _callers(status)),
             ("served", f"{counters['requests']:,} requests, {counters['pairs']:,} pairs"),
             ("errors", errors_in_words(status)),
+            ("memory", _memory(status)),
             ("pids", f"{pids}; up {_duration(status.uptime_s)}"),
         ]
         table = Table.grid(padding=(0, 2))
@@ -108,6 +110,12 @@ def _means(activity: Activity | None) -> str:
 def _callers(status: Status) -> str:
     """Return the busiest callers' shares of the tokens, lately."""
     return ", ".join(f"{caller.name} {caller.share:.0%}" for caller in status.callers[:_CALLERS]) or "-"
+
+
+def _memory(status: Status) -> str:
+    """Return the resident memory of the processes that can be seen from here."""
+    sizes = {name: pid and resident_bytes(pid) for name, pid in status.pids().items()}
+    return ", ".join(f"{name} {size / 1e6:,.0f} MB" for name, size in sizes.items() if size) or "-"
 
 
 def _chart(values: Iterable[float]) -> str:

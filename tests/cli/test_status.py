@@ -2,10 +2,13 @@
 
 import io
 import json
+import os
+import re
 import signal
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 from openvino_reranker.cli.status import watch
 from openvino_reranker.cli.status_view import StatusView, show
 from openvino_reranker.client import Reranker, RerankError, Unavailable
@@ -92,6 +95,16 @@ def test_the_picture_says_what_is_going_on(width: int) -> None:
     assert "nobody listens [here]" in unavailable
     assert "no worker is ready: [compiling]" in not_ready
     assert all(len(line) <= width for picture in pictures for line in picture.splitlines())
+
+
+def test_memory_is_told_of_processes_that_can_be_seen() -> None:
+    console = Console(file=io.StringIO(), width=80)
+    unseen = 2**22 + 1  # beyond what Linux gives
+    worker = WorkerStatus(state="idle", pid=unseen)
+    console.print(
+        StatusView().render(replace(status(5, 1), pid=os.getpid(), worker=worker, peers={"http_front": [os.getppid()]}))
+    )
+    assert re.search(r"memory +broker \d+ MB, http \d+ MB ", console.file.getvalue())  # type: ignore[attr-defined]
 
 
 def test_it_is_drawn_over_the_one_before() -> None:
