@@ -91,16 +91,16 @@ async function run() {
   const { query: text, documents } = request();
   store();
   byId("run").textContent = "Stop";
-  document.body.classList.add("running");
+  say(byId("summary"), "Ranking …");
   try {
     showRanking(documents, await rerank({ query: text, documents }, mine.signal));
   } catch (error) {
     if (!mine.signal.aborted) showError(error.message);
+    else if (running === mine) say(byId("summary"), "Stopped.");
   } finally {
     if (running === mine) {
       running = null;
       byId("run").textContent = "Rerank";
-      document.body.classList.remove("running");
     }
   }
 }
