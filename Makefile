@@ -14,7 +14,7 @@ export OPENVINO_RERANKER_DEVICE ?= CPU
 
 MINUTES ?= 10
 
-.PHONY: help run test test-clients test-export test-rag fuzz check install clean soak simulated-npu benchmarks
+.PHONY: help run test test-clients test-export test-rag fuzz check install clean soak simulated-npu benchmarks screenshots
 
 help:  ## show these lines
 	@sed -n 's/^\([a-z-]*\):[^#]*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -31,7 +31,7 @@ test: $(FOR_TESTING)  ## run all tests
 	$(BIN)/python -m pytest
 
 test-clients: $(FOR_TESTING)  ## try the clients people have, each from its own package, in environments under .cache (600 MB)
-	$(BIN)/python -m pytest -m clients tests/clients
+	$(BIN)/python -m pytest -m clients tests/clients tests/browser
 
 FUZZ_S ?= 600
 fuzz: $(FOR_TESTING)  ## feed the HTTP body parser what Atheris thinks of, for FUZZ_S seconds (600)
@@ -48,6 +48,9 @@ test-export: $(FOR_TESTING)  ## export a model with optimum-intel in an environm
 
 test-rag: $(FOR_TESTING)  ## use the service from Chroma, LangChain, LlamaIndex and Haystack, in environments of their own (1 GB)
 	$(BIN)/python -m pytest -m rag tests/rag
+
+screenshots: $(FOR_TESTING)  ## take README's pictures of the page again, with Debian's chromium
+	$(BIN)/python -m openvino_reranker.tests.browser.screenshots
 
 benchmarks: $(FOR_TESTING)  ## measure the service beside its peers, in environments of their own (4 GB, half an hour)
 	$(BIN)/python -m openvino_reranker.benchmarks.run
@@ -69,7 +72,7 @@ $(FOR_RUNNING): pyproject.toml constraints.txt
 	@touch $@
 
 $(FOR_TESTING): $(FOR_RUNNING)
-	@echo "installing what tests and checks need into $(VENV): about 40 MB more to download"
+	@echo "installing what tests and checks need into $(VENV): about 100 MB more to download"
 	@$(PIP) --quiet --editable '.[dev]'
 	@touch $@
 
