@@ -255,6 +255,7 @@ def test_stop_takes_the_request_out_of_the_queue(visit: Visit, runtime: Path) ->
             while reranker.status().queue.requests != 0:
                 time.sleep(0.02)
             expect(page.get_by_role("button", name="Rerank")).to_be_visible()
+            expect(page.locator("#summary")).to_have_text("Stopped.")
             expect(page.get_by_role("alert")).to_be_hidden()
 
 
