@@ -53,7 +53,7 @@ def summarise(
         "errors": dict(Counter(each.asked.error for each in seen if each.asked.error is not None)),
         "pairs_per_batch": round(rise["batch_pairs"] / batches, 2),
         "callers_per_batch": round(rise["batch_callers"] / batches, 2),
-        "cached_share": round(rise.get("cached_pairs", 0) / max(1, rise["pairs"]), 4),
+        "cached_share": round(rise["cached_pairs"] / max(1, rise["pairs"]), 4),
         "padding_waste": round(1 - rise["tokens"] / max(1, rise["padded_tokens"]), 4),
         "groups": {str(group): _latency([each for each in good if each.group == group]) for group in groups},
     }

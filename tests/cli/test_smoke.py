@@ -56,7 +56,8 @@ def test_the_command_looks_at_sysfs(
     class Service:
         """A service on a device that does not exist here."""
 
-        def rerank(self, query: str, _documents: object, timeout: float) -> Ranking:
+        def rerank(self, query: str, _documents: object, timeout: float, *, use_cache: bool) -> Ranking:
+            assert not use_cache
             if rises:
                 tree.set(2000)
             fixture = next(each for each in FIXTURES if each.query == query)

@@ -196,7 +196,6 @@ def test_any_content_type_and_key_are_taken(service: Service) -> None:
 @pytest.mark.parametrize(
     ("method", "path", "status", "allow"),
     [
-        ("GET", "/", 404, None),
         ("GET", "/nothing", 404, None),
         ("POST", "/nothing", 404, None),
         ("POST", "/v1/embeddings", 404, None),
@@ -248,7 +247,7 @@ def test_loopback_names_are_served(service: Service, host: str) -> None:
     [
         ("http://127.0.0.1:1/healthz", 200),
         ("HTTP://localhost/healthz?x=1", 200),
-        ("http://localhost", 404),
+        ("http://localhost", 200),
         ("http://evil.example/healthz", 403),
         ("http://127.0.0.1@evil.example/healthz", 403),
     ],

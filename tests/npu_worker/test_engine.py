@@ -26,8 +26,8 @@ def test_the_logits_of_the_card(engine: Engine) -> None:
 
 def test_a_pairs_score_depends_on_the_pair_alone(engine: Engine) -> None:
     alone = engine.score(QUERY, [POPULATION]).logits[0]
-    fillers = [f"Sentence {number} says little. " * (number % 25) for number in range(40)]
-    for seed in range(4):
+    fillers = [f"Sentence {number} says little. " * number for number in (0, 1, 2, 5, 9, 14, 20, 24)]
+    for seed in range(3):
         order = [POPULATION, MUSEUMS, *fillers]
         random.Random(seed).shuffle(order)
         result = engine.score(QUERY, order)

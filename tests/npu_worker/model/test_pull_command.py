@@ -140,7 +140,7 @@ def test_a_named_model_is_not_replaced_by_another(command: Command, closed_port:
 def test_a_hub_that_says_nothing_is_given_up_within_ten_seconds(command: Command, black_hole: str) -> None:
     started = time.monotonic()
     status, _, err = ended(command(TINY, endpoint=black_hole))
-    assert time.monotonic() - started < 10
+    assert time.monotonic() - started < 10 + 5  # to start Python on a busy machine
     assert status == 1
     assert black_hole in err
 
