@@ -14,7 +14,7 @@ export OPENVINO_RERANKER_DEVICE ?= CPU
 
 MINUTES ?= 10
 
-.PHONY: help run test test-clients test-export test-rag fuzz check install clean soak simulated-npu benchmarks screenshots
+.PHONY: help run test coverage test-clients test-export test-rag fuzz check install clean soak simulated-npu benchmarks screenshots
 
 help:  ## show these lines
 	@sed -n 's/^\([a-z-]*\):[^#]*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -28,7 +28,12 @@ simulated-npu: $(FOR_TESTING)  ## the whole service on a simulated NPU, for work
 	@exec $(BIN)/python -m openvino_reranker.tests.simulated_npu
 
 test: $(FOR_TESTING)  ## run all tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses auto --dist loadfile
+
+# Left out are simulations that are slow to trace and reach nothing that the other tests do not.
+coverage: $(FOR_TESTING)  ## fail where a branch of what the broker decides is not tested
+	$(BIN)/python -m coverage run -m pytest -q tests/broker -k 'not many_requests and not same_share and not gets_its_share'
+	$(BIN)/python -m coverage report
 
 test-clients: $(FOR_TESTING)  ## try the clients people have, each from its own package, in environments under .cache (600 MB)
 	$(BIN)/python -m pytest -m clients tests/clients tests/browser

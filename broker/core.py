@@ -15,7 +15,7 @@ without unscored pairs is answered.
 from ..protocol.client_messages import BrokerMessage, Cancel, ClientMessage, Hello, Refusal, Rerank, Welcome
 from ..protocol.errors import RerankError, Unavailable
 from ..protocol.limits import DEFAULT_LIMITS, Limits
-from ..protocol.status_messages import CacheStatus, GetStatus, Status
+from ..protocol.status_messages import CacheStatus, Status
 from ..protocol.timeouts import DEFAULT_TIMEOUTS, Timeouts
 from ..protocol.worker_messages import WindowPlan, WorkerMessage
 from .actions import Action, ToClient
@@ -96,8 +96,8 @@ class Broker:
             case Cancel(id=request_id):
                 if (request := self._requests.table.get(peer.identity, request_id)) is not None:
                     self._requests.cancel(request)
-            case GetStatus(id=request_id):
-                self._send(peer.identity, self._status(request_id, now))
+            case _:
+                self._send(peer.identity, self._status(message.id, now))
         return self._assign(now)
 
     def client_malformed(self, identity: bytes, error: RerankError) -> list[Action]:

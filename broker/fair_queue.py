@@ -59,13 +59,20 @@ class _Caller:
     def add(self, request: Request, *, first: bool) -> None:
         now = self.ordered[0][0][0] if self.ordered else 0
         follows = max(now, self.stream_ends.get(request.stream, 0))
-        if len(self.stream_ends) > 2 * len(self.ordered) + 16:  # ends that have passed say nothing any more
-            self.stream_ends = {stream: end for stream, end in self.stream_ends.items() if end > now}
+        if len(self.stream_ends) > 2 * len(self.ordered) + 16:
+            self._forget_streams(now)
         self.stream_ends[request.stream] = follows + sum(length for length, _ in request.waiting)
         self.arrivals += 1
         start = (now, -self.arrivals) if first else (follows, self.arrivals)
         self.starts[request.peer, request.id] = start
         insort(self.ordered, (start, request), key=_start_of)
+
+    def _forget_streams(self, now: int) -> None:
+        """Forget the ends that have passed; if that is not enough, those of all streams that do not wait."""
+        self.stream_ends = {stream: end for stream, end in self.stream_ends.items() if end > now}
+        if len(self.stream_ends) > len(self.ordered) + 16:
+            waiting = {request.stream for _, request in self.ordered}
+            self.stream_ends = {stream: end for stream, end in self.stream_ends.items() if stream in waiting}
 
     def discard(self, request: Request) -> None:
         start = self.starts.pop((request.peer, request.id), None)

@@ -105,10 +105,8 @@ class PairQueue:
         self._drop_unwanted()
         return dropped
 
-    def take_isolated(self) -> IsolatedRetry | None:
-        """Start the next pair that must run alone, if any; for those only who still want it."""
-        if not self._isolated:
-            return None
+    def take_isolated(self) -> IsolatedRetry:
+        """Start the next pair that must run alone (``has_isolated``); for those only who still want it."""
         entry, implicated = self._isolated.popleft()
         self._drop_unwanted()
         return IsolatedRetry([pair for pair in entry if not pair[0].done], implicated)

@@ -65,9 +65,7 @@ class ScoreCache:
         return replace(score)
 
     def put(self, digest: bytes, score: DocumentScore) -> None:
-        """Keep a complete score."""
-        if not self.enabled:
-            return
+        """Keep a complete score; only where the cache is ``enabled``."""
         self._scores[digest] = replace(score)
         self._scores.move_to_end(digest)
         if len(self._scores) > self._max_entries:

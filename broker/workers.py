@@ -155,7 +155,8 @@ class Workers:
                 batch = InFlight(
                     self._queue.take(self.throughput.budget(self._queue.patient_tokens), self.throughput.cost)
                 )
-            elif not worker.in_flight and (retry := self._queue.take_isolated()) is not None:
+            elif not worker.in_flight:
+                retry = self._queue.take_isolated()
                 batch = InFlight([retry.entry], isolated=True, implicated=retry.implicated)
             else:
                 break

@@ -29,8 +29,6 @@ _TTL_BYTES = 2
 
 
 def _frame(flags: int, body: bytes) -> bytes:
-    if len(body) > 255:
-        return bytes((flags | _LONG,)) + len(body).to_bytes(8, "big") + body
     return bytes((flags, len(body))) + body
 
 

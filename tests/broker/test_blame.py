@@ -126,3 +126,15 @@ def test_those_who_gave_up_do_not_hold_a_lost_pair() -> None:
     harness.hello(b"next")
     assert harness.pull(b"next") is None
     assert not harness.broker._queue._isolated
+
+
+def test_a_request_that_holds_the_failing_pair_twice_is_answered_once() -> None:
+    harness = Harness()
+    harness.hello()
+    harness.ask(b"1", [b"a", b"a"])
+    for _ in range(2):
+        batch = harness.pull()
+        assert batch is not None
+        assert len(batch.pairs) == 1
+        harness.say(BatchFailed(batch.batch, "hiccup"))
+    assert harness.refusal(b"1").code == "failed"

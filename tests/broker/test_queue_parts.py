@@ -274,3 +274,33 @@ def test_a_caller_that_asks_again_after_each_answer_gets_its_share(pairs: int, l
         for request, index in turns.take(BatchBudget(512, 512), None, float):
             got[request.caller] += request.lengths[index]
     assert 0.4 <= got["asks"] / sum(got.values()) <= 0.6
+
+
+def test_a_result_without_time_or_texts_teaches_nothing() -> None:
+    throughput = ThroughputEstimator(512, 8192, (), 100.0)
+    throughput.observe(size=0, tokens=0, padded_tokens=0, inference_ms=0.0)
+    assert throughput.tokens_per_ms is None
+
+
+def test_callers_and_streams_that_have_left_are_forgotten_in_time() -> None:
+    queue = FairQueue()
+    keeper = make_request([4] * 40, caller="keeper", stream="long")
+    queue.add(keeper)
+    for number in range(2000):
+        passing = make_request([4], caller="keeper", name=b"s%d" % number, stream=f"stream {number}")
+        queue.add(passing)
+        queue.discard(passing)
+        other = make_request([4], caller=f"caller {number}", name=b"c")
+        queue.add(other)
+        queue.discard(other)
+    assert queue.callers == 1
+    assert len(queue._away) <= 1024
+    assert len(queue._callers["keeper"].stream_ends) <= 20
+
+
+def test_to_take_out_what_is_not_there_is_nothing() -> None:
+    queue = FairQueue()
+    queue.add(make_request([4]))
+    queue.discard(make_request([4], name=b"2"))
+    queue.discard(make_request([4], caller="b"))
+    assert list(queue.lengths()) == [4]

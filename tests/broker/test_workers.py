@@ -7,6 +7,7 @@ from openvino_reranker.broker.batch_budget import MAX_BATCH_BYTES
 from openvino_reranker.broker.request_lifecycle import Peer
 from openvino_reranker.broker.worker_session import Standing
 from openvino_reranker.broker.workers import DECISIONS
+from openvino_reranker.protocol.client_messages import Cancel
 from openvino_reranker.protocol.message import Message
 from openvino_reranker.protocol.status_messages import GetStatus, Status
 from openvino_reranker.protocol.timeouts import DEFAULT_TIMEOUTS, Timeouts
@@ -173,3 +174,53 @@ def test_losses_are_counted_by_their_reason() -> None:
     shown = status(harness).worker
     assert shown.losses == dict.fromkeys(("silent", "replaced", "stalled", "disconnected", "fault", "unreachable"), 1)
     assert shown.restarts == 6
+
+
+def test_what_a_batch_serves_is_known_while_it_is_in_flight() -> None:
+    harness = Harness()
+    assert harness.broker.requests_in(1) == []
+    harness.hello()
+    harness.ask(b"1", [b"a", b"b"])
+    harness.ask(b"2", [b"a"])
+    batch = harness.pull()
+    assert batch is not None
+    assert sorted(harness.broker.requests_in(batch.batch)) == [b"1", b"2"]
+    assert harness.broker.requests_in(batch.batch + 1) == []
+
+
+def test_a_batch_that_nobody_sent_is_neither_scored_nor_taken_back() -> None:
+    harness = Harness()
+    harness.hello()
+    harness.ask(b"1", [b"a"])
+    batch = harness.pull()
+    assert batch is not None
+    unknown = batch.batch + 1
+    harness.say(BatchFailed(unknown, "hiccup"))
+    harness.say(BatchResult(unknown, [1.0], [8], [], [], 8, 1, 1.0))
+    harness.take(harness.broker.batch_undelivered(b"another", batch.batch, harness.now))
+    assert harness.answers(b"1") == []
+    harness.answer(batch)
+    assert harness.scores(b"1") == [logit(b"query", b"a")]
+
+
+def test_a_pair_that_must_run_alone_waits_until_the_worker_holds_nothing() -> None:
+    harness = Harness(batch_ms=1.0)
+    harness.hello(budget=8)
+    for number in range(3):
+        harness.ask(b"%d" % number, [b"text %d" % number * 10])
+    first = harness.pull()
+    second = harness.pull()
+    assert first is not None
+    assert second is not None
+    harness.say(BatchFailed(first.batch, "hiccup"))
+    assert harness.pull() is None  # the failed pair waits for the end of the second batch
+    harness.answer(second)
+    alone = harness.pull()
+    assert alone is not None
+    assert [text for _, text in alone.pairs] == [text for _, text in first.pairs]
+
+
+def test_to_cancel_what_is_not_known_is_nothing() -> None:
+    harness = Harness()
+    harness.take(harness.broker.client_message(Peer(b"p", "p", True), Cancel(b"none"), harness.now))
+    assert harness.to_clients == []
