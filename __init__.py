@@ -1,3 +1,3 @@
-"""A local rerank service: one process owns the NPU, everybody else asks it through a queue."""
+"""A local rerank service for RAG: one process owns the NPU, and every program on the machine shares it."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
