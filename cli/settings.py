@@ -182,7 +182,7 @@ SETTINGS = (
         _NPU,
     ),
     Setting(
-        "npu_requests", 0, _whole(0, 64), "inferences in flight on the NPU (0: what its plugin calls optimal)", _NPU
+        "npu_requests", 0, _whole(0, 64), "inferences in flight on the NPU (0: Intel's number for its generation)", _NPU
     ),
     Setting("npu_options", (), _options, "further options of the NPU's plugin, KEY=VALUE, comma-separated", _NPU),
     Setting(

@@ -17,7 +17,7 @@ class NpuSettings:
     Attributes:
         cache: Folder of compiled buckets.
         buckets: Tokens of the static shapes; clipped to the model.
-        requests: Inferences in flight over all buckets; 0 for what the plugin calls optimal.
+        requests: Inferences in flight over all buckets; 0 for Intel's number for this generation.
         hint: ``throughput`` or ``latency``.
         options: Further options of the plugin, already checked by ``read_options``.
         compile_limit_s: How long one bucket may compile, s.
