@@ -17,6 +17,7 @@ from types import TracebackType
 from typing import Any
 
 import httpx
+import pytest
 from openvino_reranker.client import Reranker, Unavailable
 from openvino_reranker.protocol.status_messages import Status
 
@@ -45,6 +46,17 @@ def clean_environment(**extra: str) -> dict[str, str]:
         "OPENVINO_RERANKER_INFERENCE_PRECISION": "f32",  # on some CPUs the default is bf16
     }
     return kept | ours | extra
+
+
+def tool(name: str, package: str) -> str:
+    """Return the path of a tool of Debian's; without it the test is skipped, and fails where nothing may be (CI)."""
+    path = shutil.which(name, path=f"{os.environ.get('PATH', os.defpath)}:/usr/sbin")
+    if path is None:
+        reason = f"{name} is missing; it is in the Debian package {package}"
+        if "CI" in os.environ:
+            pytest.fail(reason)
+        pytest.skip(reason)
+    return path
 
 
 def run_program(*arguments: str, **extra: str) -> "subprocess.CompletedProcess[str]":

@@ -1,33 +1,22 @@
 """What these tests share: systemd's tools, a stand-in for its notification socket, a tiny worker."""
 
-import os
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from openvino_reranker.tests.processes import tool
 from openvino_reranker.tests.systemd.manager import NotifySocket
 from openvino_reranker.tests.systemd.tiny_worker import TinyWorker
 
 
-def tool(name: str) -> str:
-    found = shutil.which(name)
-    if found is None:
-        reason = f"{name} is missing; it is in the Debian package systemd"
-        if "CI" in os.environ:
-            pytest.fail(reason)
-        pytest.skip(reason)
-    return found
-
-
 @pytest.fixture(scope="session")
 def socket_activate() -> str:
-    return tool("systemd-socket-activate")
+    return tool("systemd-socket-activate", "systemd")
 
 
 @pytest.fixture(scope="session")
 def analyze() -> str:
-    return tool("systemd-analyze")
+    return tool("systemd-analyze", "systemd")
 
 
 @pytest.fixture(params=["path", "abstract"])
