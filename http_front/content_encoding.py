@@ -6,6 +6,8 @@ from ..protocol.errors import InvalidRequest, TooLarge
 from .errors import HttpError
 
 _GZIP = 16 + zlib.MAX_WBITS
+#: So much is read and written at a time, so that little is held twice.
+_PIECE_BYTES = 1 << 20
 
 
 def is_gzip(encoding: str) -> bool:
@@ -32,18 +34,31 @@ def inflate(data: bytes | bytearray, most_bytes: int) -> bytearray:
         TooLarge: It is more than ``most_bytes``.
     """
     inflated = bytearray()
-    left: bytes | memoryview = memoryview(data)
-    while left or not inflated:
-        inflater = zlib.decompressobj(_GZIP)
-        try:
-            inflated += inflater.decompress(left, most_bytes + 1 - len(inflated))
-        except zlib.error as error:
-            raise InvalidRequest(f"the body is not valid gzip: {error}") from None
-        if len(inflated) > most_bytes:
-            raise TooLarge(f"the inflated body has more than {most_bytes} bytes")
-        if not inflater.eof:
-            raise InvalidRequest("the body is not valid gzip: it ends too early")
-        left = inflater.unused_data
-        if not left:
-            break
+    inflater = zlib.decompressobj(_GZIP)
+    for start in range(0, len(data), _PIECE_BYTES):
+        piece: bytes | memoryview = memoryview(data)[start : start + _PIECE_BYTES]
+        while piece:
+            if inflater.eof:  # another member follows
+                inflater = zlib.decompressobj(_GZIP)
+            _inflate_piece(inflater, piece, inflated, most_bytes)
+            piece = inflater.unconsumed_tail or inflater.unused_data
+    while not inflater.eof and _inflate_piece(inflater, b"", inflated, most_bytes):
+        pass
+    if not inflater.eof:
+        raise InvalidRequest("the body is not valid gzip: it ends too early")
     return inflated
+
+
+def _inflate_piece(
+    inflater: "zlib._Decompress", piece: bytes | memoryview, inflated: bytearray, most_bytes: int
+) -> int:
+    """Append what a piece gives, at most ``_PIECE_BYTES`` at a time; return how many bytes that was."""
+    try:
+        text = inflater.decompress(piece, _PIECE_BYTES)
+    except zlib.error as error:
+        raise InvalidRequest(f"the body is not valid gzip: {error}") from None
+    if len(inflated) + len(text) > most_bytes:
+        inflated.clear()  # the error's traceback holds it for a while
+        raise TooLarge(f"the inflated body has more than {most_bytes} bytes")
+    inflated += text
+    return len(text)

@@ -63,6 +63,8 @@ def test_moving_a_better_document_up_never_costs(
     ranking, qrels = drawn
     assume(len(ranking) > 1)
     upper, lower = sorted(data.draw(st.sets(st.integers(0, len(ranking) - 1), min_size=2, max_size=2)))
+    if qrels.get(ranking[lower], 0) < qrels.get(ranking[upper], 0):
+        ranking[lower], ranking[upper] = ranking[upper], ranking[lower]
     assume(qrels.get(ranking[lower], 0) > qrels.get(ranking[upper], 0))
     swapped = ranking.copy()
     swapped[upper], swapped[lower] = ranking[lower], ranking[upper]

@@ -13,7 +13,7 @@ from openvino_reranker.http_front.status_feed import STREAMS, StatusFeed
 from openvino_reranker.protocol.limits import DEFAULT_LIMITS
 from openvino_reranker.protocol.status_messages import CallerStatus, QueueStatus, Status, WorkerStatus
 
-EVERY_S = 0.05
+EVERY_S = 0.15
 COUNTERS = ("answered", "queue_ms", "batches", "batch_pairs", "batch_callers", "tokens", "padded_tokens")
 
 
