@@ -14,7 +14,7 @@ export OPENVINO_RERANKER_DEVICE ?= CPU
 
 MINUTES ?= 10
 
-.PHONY: help run test coverage test-clients test-export test-rag fuzz check install clean soak simulated-npu benchmarks screenshots
+.PHONY: help run test coverage test-clients test-export test-rag test-ray fuzz check install clean soak simulated-npu benchmarks screenshots
 
 help:  ## show these lines
 	@sed -n 's/^\([a-z-]*\):[^#]*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -56,6 +56,9 @@ test-rag: $(FOR_TESTING)  ## use the service from Chroma, LangChain, LlamaIndex 
 
 screenshots: $(FOR_TESTING)  ## take README's pictures of the page again, with Debian's chromium
 	$(BIN)/python -m openvino_reranker.tests.browser.screenshots
+
+test-ray: $(FOR_TESTING)  ## run bulk on a Ray cluster of two nodes on this machine, in an environment of its own (0.7 GB)
+	$(BIN)/python -m pytest -m ray tests/ray
 
 benchmarks: $(FOR_TESTING)  ## measure the service beside its peers, in environments of their own (4 GB, half an hour)
 	$(BIN)/python -m openvino_reranker.benchmarks.run

@@ -64,7 +64,8 @@ for module in pkgutil.walk_packages(openvino_reranker.__path__, "openvino_rerank
     try:
         importlib.import_module(module.name)
     except ModuleNotFoundError as error:  # the framework that an adapter is for, and Ray
-        if error.name.startswith("openvino_reranker") or not (".adapters." in module.name or error.name == "ray"):
+        framework = ".client.adapters." in module.name or error.name == "ray"
+        if error.name.startswith("openvino_reranker") or not framework:
             raise
 for command in COMMANDS:
     with contextlib.suppress(SystemExit), contextlib.redirect_stdout(io.StringIO()) as printed:

@@ -219,13 +219,12 @@ class Node(http.server.ThreadingHTTPServer):
 
 
 class _Answering(http.server.BaseHTTPRequestHandler):
-    server: Node
-
     def do_GET(self) -> None:
         self._answer(200)
 
     def do_POST(self) -> None:
         self.rfile.read(int(self.headers["Content-Length"]))
+        assert isinstance(self.server, Node)
         self.server.requests += 1
         self._answer(self.server.status)
 
@@ -236,7 +235,7 @@ class _Answering(http.server.BaseHTTPRequestHandler):
         self.send_header("Content-Length", "0")
         self.end_headers()
 
-    def log_message(self, *_: Any) -> None:
+    def log_message(self, format: str, *_: Any) -> None:  # noqa: A002  (its name in the base class)
         pass
 
 
