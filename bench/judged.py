@@ -106,7 +106,7 @@ def read_judged(lines: Iterable[bytes]) -> list[JudgedQuery]:
         try:
             query = _judged(decoder.decode(line))
             if query.qid in first_seen:
-                raise ValueError(f"qid {query.qid!r} stands already in line {first_seen[query.qid]}")
+                raise ValueError(f"qid {query.qid!r} is already used in line {first_seen[query.qid]}")
         except ValueError as error:  # also what msgspec raises
             wrong.append(f"line {number}: {error}")
             continue
@@ -115,7 +115,7 @@ def read_judged(lines: Iterable[bytes]) -> list[JudgedQuery]:
     if wrong:
         raise WrongLines(wrong)
     if not queries:
-        raise WrongLines(["no line holds a query"])
+        raise WrongLines(["there is no query in it"])
     return queries
 
 

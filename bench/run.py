@@ -33,7 +33,7 @@ class Group:
         if not (times and callers.isdecimal() and passages.isdecimal() and int(callers) and int(passages)):
             raise ValueError(f"{text!r} is not CALLERSxPASSAGES, such as 8x20 or 1x1000:bulk")
         if priority not in ("", "interactive", "bulk"):
-            raise ValueError(f"{text!r}: after the colon stands 'interactive' or 'bulk'")
+            raise ValueError(f"{text!r}: the class after the colon must be 'interactive' or 'bulk'")
         return cls(int(callers), int(passages), "bulk" if priority == "bulk" else "interactive")
 
     def __str__(self) -> str:

@@ -161,7 +161,7 @@ class Router:
     def tick(self, now: float) -> None:
         """Do what time asks for: make room where others wait for it, accept again."""
         for connection in self._budget.overdue(now):
-            self._drop(connection, "its message did not arrive in time, and others wait for its room")
+            self._drop(connection, "its message did not arrive in time while others were waiting")
         if self._accept_at is not None and now >= self._accept_at:
             self._accept_at = None
             self._listen(True)
@@ -262,7 +262,7 @@ class Router:
         connection.watched = select.EPOLLIN
         self._epoll.register(connection.descriptor, connection.watched)
         if self._uids is not None and connection.uid not in self._uids:
-            self._drop(connection, "its user may not speak here")
+            self._drop(connection, "its user is not allowed on this socket")
         elif len(self._connections) > MAX_CONNECTIONS:
             self._make_place(f"there are {MAX_CONNECTIONS} connections")
 

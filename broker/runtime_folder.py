@@ -17,7 +17,7 @@ def make_folder(folder: Path) -> None:
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     status = folder.lstat()
     if not stat.S_ISDIR(status.st_mode):
-        raise SocketTaken(f"the runtime folder {folder} is a link, which may lead anywhere; name the folder itself")
+        raise SocketTaken(f"the runtime folder {folder} is a symlink; give the folder itself")
     if status.st_uid != os.getuid():
         raise SocketTaken(f"the runtime folder {folder} belongs to uid {status.st_uid}, not to uid {os.getuid()}")
     if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):

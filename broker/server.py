@@ -185,7 +185,7 @@ class BrokerServer:
             self._broker.drain()
             if self._outlived:
                 self._clients.pause()  # a refusal would be an answer; the next broker has a better
-            logger.info("stopping: nothing new is accepted, %r", self._broker)
+            logger.info("stopping: no new requests are accepted, %r", self._broker)
             self._heartbeat.stopping(self._status_line())
         if stop.count > 1:
             self._stop_at = time.monotonic()

@@ -127,13 +127,13 @@ class Decoder:
         """Read the peer's greeting; False until it is whole. What cannot become one is told at its first byte."""
         buffer = self._buffer
         if (buffer and buffer[0] != 0xFF) or (len(buffer) > 9 and not buffer[9] & 1):
-            raise Violation("its first bytes are not ZeroMQ's")
+            raise Violation("it does not speak ZeroMQ's protocol")
         if len(buffer) > 10 and buffer[10] < 3:
             raise Violation(f"it speaks version {buffer[10]} of ZeroMQ's protocol; version 3 is needed (libzmq 4)")
         if len(buffer) < _GREETING_BYTES:
             return False
         if buffer[12:32] != _NULL:
-            raise Violation("it wants another security mechanism than NULL")
+            raise Violation("it requires another security mechanism than NULL")
         del buffer[:_GREETING_BYTES]
         self._greeted = True
         return True

@@ -26,7 +26,7 @@ EPILOG = """examples:
   openvino-reranker bench --url http://127.0.0.1:18818        the same over HTTP
   openvino-reranker bench --mix 1x5 --mix 1x1000:bulk         a person while a bulk job runs
   openvino-reranker bench --repeat 0.8                        callers that repeat most of their passages
-  openvino-reranker bench --ceiling                           how near is that to the device alone?
+  openvino-reranker bench --ceiling                           and the rate of the device alone, to compare
 """
 
 
@@ -122,7 +122,7 @@ def _open_ceiling(worker: dict[str, Any], settings: Settings) -> Any:
     from ..npu_worker.model.store import load
 
     if worker["device"] == "NPU":
-        raise ValueError("--ceiling opens the device a second time, which an NPU does not take; use 'doctor --npu'")
+        raise ValueError("--ceiling opens the device a second time, which an NPU does not allow; use 'doctor --npu'")
     try:
         folder = find_model(replace(settings, device=worker["device"]))
         name = load(folder).card.name

@@ -18,12 +18,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's own arguments."""
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument(
-        "--npu", action="store_true", help="try the NPU out: compile, test and time every row length (minutes)"
+        "--npu", action="store_true", help="test the NPU: compile, test and time every row length (minutes)"
     )
     parser.add_argument(
         "--sweep",
         action="store_true",
-        help="--npu, and then which options of its plugin are fastest here (up to half an hour)",
+        help="--npu, then measure which options of its plugin are fastest here (up to half an hour)",
     )
     parser.add_argument(
         "--report", type=Path, metavar="FILE", help="where --npu writes its report (default: in this folder)"
@@ -72,7 +72,7 @@ def run(arguments: argparse.Namespace) -> int:
         status = _try(arguments, settings, folder, results) or status
         private = private_texts({folder: "model", settings.cache: "cache", settings.runtime_dir: "runtime"})
         report.write_text(as_markdown(findings, results, private), encoding="utf-8")
-        print(f"wrote {report}: please read it through and send it to us, working or not", file=sys.stderr)
+        print(f"wrote {report}: please review it and send it to us, whether it works or not", file=sys.stderr)
     if arguments.json:
         print(as_json(findings, results))
     elif best := (results.get("sweep") or {}).get("best"):

@@ -21,10 +21,10 @@ EPILOG = """examples:
   openvino-reranker evaluate mine.jsonl --json > int8.json          to compare models and precisions
 
 A line of the file is one query, its candidates as your first stage ordered them, and a grade for each document that
-was judged (0 is not relevant; what is not judged counts as 0):
+was judged (0 is not relevant; an unjudged document counts as 0):
   {"qid": "1", "query": "...", "candidates": [{"id": "a", "text": "..."}], "qrels": {"a": 2, "b": 0}}
 
-nDCG@10 tells how much of the best possible order is reached, MRR@10 how high the first relevant document stands,
+nDCG@10 is how close the order comes to the best possible one, MRR@10 how high the first relevant document is,
 recall@10 how many of the relevant ones are among the first ten. 50 queries show large differences only.
 """
 

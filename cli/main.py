@@ -11,7 +11,7 @@ from .. import __version__
 from ..daemon.stop_signal import hold_interrupts
 from .settings import SettingError, add_settings
 
-_DESCRIPTION = """A local rerank service for RAG: one process owns the NPU (or the CPU), every program asks it.
+_DESCRIPTION = """A local rerank service for RAG: one process owns the NPU (or the CPU), every program shares it.
 
 first time:   openvino-reranker pull       get a model and make it ready
               openvino-reranker serve      run the service (--device CPU without an NPU)
@@ -49,7 +49,7 @@ COMMANDS = (
     Command("bench", "measure a running service under load", "bench"),
     Command("evaluate", "measure the order that a running service gives a judged collection", "evaluate"),
     Command("bulk", "rank a file of queries and candidates, as many as there are", "bulk"),
-    Command("doctor", "collect everything a bug report needs; --npu tries the NPU out", "doctor"),
+    Command("doctor", "collect everything a bug report needs; --npu tests the NPU", "doctor"),
     Command("mcp", "offer the service to an assistant as a tool, over stdio", "mcp"),
     Command("install-units", "write systemd units for this environment", "install.install_units"),
     Command("uninstall-units", "remove the systemd units that install-units wrote", "install.uninstall_units"),

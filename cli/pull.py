@@ -15,7 +15,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="?",
         help="a hub id (org/name[@revision]), a folder or file with the model, or the word 'packaged'; "
         "default: OPENVINO_RERANKER_MODEL, else cross-encoder/ms-marco-MiniLM-L6-v2, "
-        "or the packaged model where the hub cannot be reached",
+        "or the packaged model if the hub cannot be reached",
     )
 
 
@@ -50,7 +50,7 @@ def _precision(settings: Settings) -> str:
     if settings.precision == "auto" and best == "int8" and not can_quantize():
         _say(
             "int8 weights would be faster on this CPU, but need nncf (pip install 'openvino-reranker[int8]'): "
-            "going on in fp16"
+            "continuing in fp16"
         )
         return "fp16"
     return best

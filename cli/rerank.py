@@ -23,7 +23,7 @@ EPILOG = """examples:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's own arguments."""
-    parser.add_argument("query", help="what is looked for")
+    parser.add_argument("query", help="the query")
     parser.add_argument("documents", nargs="*", help="the documents; from --file or standard input if none are given")
     parser.add_argument(
         "-f", "--file", metavar="FILE", help="a document per line, as text or JSON; '-': standard input"

@@ -35,11 +35,12 @@ from .supervision import Limits
 
 __all__ = ["EPILOG", "add_arguments", "run"]
 
-EPILOG = """Prints 'ready: http://...' once a request would be answered: after seconds on a CPU. On an NPU the first
-start compiles the model for each row length, which takes minutes; later starts find that in the cache. Progress is
+EPILOG = """Prints 'ready: http://...' once it can answer requests: within seconds on a CPU. On an NPU the first
+start compiles the model for each row length, which takes minutes; later starts load them from the cache. Progress is
 logged, and 'openvino-reranker status' shows it. No model yet? 'openvino-reranker pull' gets one (about 100 MB).
 
-Ctrl-C stops it after what was accepted is answered; Ctrl-C again, at once. A component that ends is started again.
+Ctrl-C stops it once accepted requests are answered; a second Ctrl-C stops it at once. A component that exits is
+restarted.
 """
 
 logger = logging.getLogger("openvino_reranker.serve")
@@ -77,7 +78,9 @@ def _serve(arguments: argparse.Namespace, settings: Settings, limits: Limits, st
             reports = stack.enter_context(NotifySocket(folder / "notify.sock"))
             listening = stack.enter_context(bind(settings.host, settings.port))
         except Held as held:
-            problem = f"another 'openvino-reranker serve' (pid {held.pid}) has the runtime folder {folder}; {_INSTEAD}"
+            problem = (
+                f"another 'openvino-reranker serve' (pid {held.pid}) is using the runtime folder {folder}; {_INSTEAD}"
+            )
         except (CannotServe, SocketTaken, PortTaken) as error:
             problem = str(error)
         except OSError as error:
@@ -191,4 +194,4 @@ class _Supervisor:
 
 
 def _next_start(pause: float) -> str:
-    return f"starting it again in {pause:.1f} s" if pause else "starting it again"
+    return f"restarting it in {pause:.1f} s" if pause else "restarting it"

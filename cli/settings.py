@@ -157,12 +157,12 @@ SETTINGS = (
         ("serve", "worker"),
     ),
     Setting("threads", 0, _whole(0, 1024), "CPU cores the worker uses (0: all)", ("serve", "worker", "bench")),
-    Setting("batch_ms", 100, _whole(1, 10_000), "device time to aim for in a batch, ms", ("serve", "broker")),
+    Setting("batch_ms", 100, _whole(1, 10_000), "target device time of a batch, ms", ("serve", "broker")),
     Setting(
         "max_windows",
         DEFAULT_PLAN.max_windows,
         _whole(1, DEFAULT_LIMITS.windows),
-        "most windows in which a document is read that is longer than the model's input",
+        "most windows to read a document in that is longer than the model's input",
         ("serve", "broker"),
     ),
     Setting(
@@ -242,7 +242,7 @@ def add_settings(parser: argparse.ArgumentParser, command: str) -> None:
     taken = [setting for setting in SETTINGS if command in setting.commands]
     if not taken:
         return
-    group = parser.add_argument_group("settings", "each is also an environment variable; the flag wins")
+    group = parser.add_argument_group("settings", "each is also an environment variable; the flag takes precedence")
     for setting in taken:
         default = ",".join(map(str, setting.default)) if isinstance(setting.default, tuple) else setting.default
         shown = "" if default in (None, "") else f" (default {default})"

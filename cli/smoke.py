@@ -74,7 +74,9 @@ FIXTURES = (
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's own arguments."""
     add_target(parser, required=True)
-    parser.add_argument("--timeout", type=float, default=60.0, metavar="S", help="seconds for all of it (default 60)")
+    parser.add_argument(
+        "--timeout", type=float, default=60.0, metavar="S", help="time limit of the whole test, s (default 60)"
+    )
 
 
 def run(arguments: argparse.Namespace, sysfs: Path = SYSFS) -> int:
@@ -109,7 +111,7 @@ def run(arguments: argparse.Namespace, sysfs: Path = SYSFS) -> int:
         print(f"{verdict:<5} {ranking.timings_ms.total:7.1f} ms  {ranking.device}{busy}  {fixture.query}")
     for problem in problems:
         print(f"FAIL  {problem}")
-    print("smoke: FAILED" if problems else "smoke: all checks hold")
+    print("smoke: FAILED" if problems else "smoke: all checks passed")
     return 1 if problems else 0
 
 
@@ -118,7 +120,7 @@ def check(fixture: Fixture, ranking: Ranking) -> list[str]:
     scores = [hit.score for hit in ranking.hits]
     problems = []
     if sorted(ranking.order) != list(range(len(fixture.passages))):
-        problems.append(f"{fixture.query!r}: the answer ranks documents {ranking.order}, not every one once")
+        problems.append(f"{fixture.query!r}: the answer ranks documents {ranking.order}, not each exactly once")
     if not all(math.isfinite(score) for score in scores):
         problems.append(f"{fixture.query!r}: a score is not finite: {scores}")
     if scores != sorted(scores, reverse=True):

@@ -22,7 +22,7 @@ EVERY_S = 1.0
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's own arguments."""
     parser.add_argument("--json", action="store_true", help="print JSON (one line each time with --watch)")
-    parser.add_argument("--watch", action="store_true", help="show it every second until Ctrl-C, also over restarts")
+    parser.add_argument("--watch", action="store_true", help="refresh every second until Ctrl-C, also across restarts")
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -75,7 +75,7 @@ class StatusView:
         return Panel(
             content,
             title=f"openvino-reranker: [{style}]{title}[/]",
-            subtitle="Ctrl-C leaves",
+            subtitle="Ctrl-C to quit",
             border_style=style,
             padding=(0, 1),
         )

@@ -127,7 +127,9 @@ class HttpReranker:
                         raise Unavailable(f"{self.url} sent more than {_LONGEST_ANSWER} bytes; is it the service?")
                     sock.settimeout(max(0.001, deadline - time.monotonic()))
                 if response.length:
-                    raise Unavailable(f"no rerank service at {self.url}: it hung up in the middle of an answer")
+                    raise Unavailable(
+                        f"no rerank service at {self.url}: it closed the connection in the middle of an answer"
+                    )
         except TimeoutError:
             raise DeadlineExceeded(f"{self.url} did not answer within {deadline - started:.1f} s") from None
         except (OSError, http.client.HTTPException) as error:
@@ -197,9 +199,9 @@ def _decode(answer: bytes, documents: int) -> Ranking:
     try:
         read = msgspec.json.decode(answer, type=_Answer)
     except msgspec.DecodeError as error:
-        raise Unavailable(f"the answer is not the rerank service's: {error}") from None
+        raise Unavailable(f"this is not an answer of the rerank service: {error}") from None
     if not all(0 <= result.index < documents for result in read.results):
-        raise Unavailable("the answer is not the rerank service's: it ranks documents that were not sent")
+        raise Unavailable("this is not an answer of the rerank service: it ranks documents that were not sent")
     return Ranking(
         hits=tuple(
             Hit(

@@ -104,7 +104,7 @@ def only_one(adopted: Mapping[str, list[socket.socket]]) -> dict[str, socket.soc
     """
     for name, sockets in adopted.items():
         if len(sockets) > 1:
-            raise WrongDescriptor(f"{len(sockets)} descriptors are named {name!r}; there can be one")
+            raise WrongDescriptor(f"{len(sockets)} descriptors are named {name!r}; only one is allowed")
     return {name: sockets[0] for name, sockets in adopted.items()}
 
 

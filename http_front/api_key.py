@@ -59,6 +59,6 @@ def read_keys(file: Path | None, text: str | None) -> ApiKeys:
             raise BadKeyFile(f"others may read or write {file} (mode {stat.S_IMODE(mode):04o}); chmod 600 it")
         found = [line.strip() for line in lines if line.strip() and not line.startswith("#")]
         if not found:
-            raise BadKeyFile(f"{file} holds no API key; write one in a line")
+            raise BadKeyFile(f"{file} contains no API key; write one per line")
         keys += found
     return ApiKeys(keys)

@@ -69,7 +69,9 @@ class Place:
         room = self._room
         if size <= SMALL_BYTES:
             if room.small_held + size - self._small > room.small_bytes:
-                raise Overloaded(f"too many requests at once: their bodies have over {room.small_bytes} bytes", 1000)
+                raise Overloaded(
+                    f"too many requests at once: their bodies together have over {room.small_bytes} bytes", 1000
+                )
             room.small_held += size - self._small
             self._small = size
             return
@@ -81,7 +83,7 @@ class Place:
                 await turn
         except TimeoutError:
             raise Overloaded(
-                f"too many large requests at once: their bodies have over {room.large_bytes} bytes", 1000
+                f"too many large requests at once: their bodies together have over {room.large_bytes} bytes", 1000
             ) from None
         finally:
             if turn.done() and not turn.cancelled():

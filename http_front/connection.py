@@ -78,7 +78,7 @@ class Protocol(H11Protocol):
 
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - it says less than ours
         """Answer what is not HTTP."""
-        self._refuse(HttpError(400, "invalid_request", "what was sent is not valid HTTP/1.1"))
+        self._refuse(HttpError(400, "invalid_request", "the request is not valid HTTP/1.1"))
 
     def _owes_body(self) -> bool:
         return self.conn.their_state is h11.SEND_BODY
@@ -95,7 +95,7 @@ class Protocol(H11Protocol):
     def _give_up(self) -> None:
         began, _ = self.conn.trailing_data
         if began and self.conn.our_state is h11.IDLE:
-            self._refuse(HttpError(408, "request_timeout", f"the request's head did not come within {HEAD_S:g} s"))
+            self._refuse(HttpError(408, "request_timeout", f"the request's head did not arrive within {HEAD_S:g} s"))
         else:  # it asked nothing, so there is nothing to answer
             self.timeout_keep_alive_handler()
 

@@ -58,7 +58,9 @@ class HostCheck:
         origin = headers.get("origin")
         if origin is not None and not self._may_ask(origin.rstrip("/").lower(), headers.get("host", "").lower()):
             raise HttpError(
-                403, "forbidden_origin", f"pages of {origin!r} may not ask; allow it with --allow-origin if it is yours"
+                403,
+                "forbidden_origin",
+                f"pages of {origin!r} may not use this service; allow it with --allow-origin if it is yours",
             )
 
     def _may_ask(self, origin: str, host: str) -> bool:

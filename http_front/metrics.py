@@ -16,7 +16,7 @@ _COUNTERS = (
     ("requests", "requests", "Requests accepted.", 1.0),
     ("pairs", "pairs", "Pairs of accepted requests.", 1.0),
     ("answered", "requests_answered", "Requests answered with scores.", 1.0),
-    ("queue_ms", "queue_wait_seconds", "Time from arrival to first start, of answered requests.", 0.001),
+    ("queue_ms", "queue_wait_seconds", "Time from arrival to first start of answered requests.", 0.001),
     ("batches", "batches", "Batches sent to the worker.", 1.0),
     ("batch_pairs", "batch_pairs", "Pairs computed in batches.", 1.0),
     ("batch_callers", "batch_callers", "Callers served by batches, summed over batches.", 1.0),
@@ -33,8 +33,8 @@ _COUNTERS = (
     ("failed_requests", "requests_failed", "Requests the model failed on.", 1.0),
     ("expired_requests", "requests_expired", "Requests whose deadline passed.", 1.0),
     ("cancelled_requests", "requests_cancelled", "Requests whose caller went away.", 1.0),
-    ("cancelled_pairs", "pairs_cancelled", "Their pairs that had not started.", 1.0),
-    ("worker_hellos", "worker_starts", "Workers that came.", 1.0),
+    ("cancelled_pairs", "pairs_cancelled", "Pairs of cancelled requests that had not started.", 1.0),
+    ("worker_hellos", "worker_starts", "Workers that connected.", 1.0),
     ("worker_losses", "worker_losses", "Workers that failed or were lost.", 1.0),
 )
 _REFUSALS = ("invalid", "overloaded", "unavailable")
@@ -61,7 +61,7 @@ class _StatusCollector(Collector):
         yield refused
         queue, worker = self._status.queue, self._status.worker
         for name, text, value in (
-            ("ready", "Whether a request would be run now.", float(self._status.ready)),
+            ("ready", "Whether a request would be answered now.", float(self._status.ready)),
             ("queued_requests", "Requests not yet answered.", queue.requests),
             ("queued_pairs", "Pairs not yet on the device.", queue.pairs),
             ("queued_bytes", "Bytes of their texts.", queue.bytes),
@@ -69,6 +69,8 @@ class _StatusCollector(Collector):
             ("tokens_per_second", "The device's measured rate, padded tokens.", worker.tokens_per_second or 0.0),
         ):
             yield GaugeMetricFamily(f"reranker_{name}", text, value=value)
-        about = GaugeMetricFamily("reranker_info", "What serves.", labels=["model", "device", "precision"])
+        about = GaugeMetricFamily(
+            "reranker_info", "The model and device in service.", labels=["model", "device", "precision"]
+        )
         about.add_metric([worker.model or "", worker.device or "", worker.precision or ""], 1.0)
         yield about

@@ -26,17 +26,17 @@ _FLAG: Schema = {
 _ERRORS = {
     400: "The request is wrong; the message says where.",
     401: "No valid API key, where one is needed.",
-    403: "The Host or Origin may not ask.",
+    403: "The Host or Origin is not allowed.",
     404: "There is no such path, or no such model (`--strict-model`).",
-    405: "The method is another one; see `Allow`.",
-    408: "The body did not come in time.",
-    413: "A bound on documents or bytes, which the message names.",
+    405: "The method is not allowed; see `Allow`.",
+    408: "The body did not arrive in time.",
+    413: "Over a bound on documents or bytes, which the message names.",
     415: "A content encoding other than gzip.",
     422: "The request is wrong (in text-embeddings-inference's dialect).",
-    429: "The queue is full; come back after `Retry-After` seconds.",
-    500: "The model failed on the request twice, or the front itself failed.",
-    503: "There is no worker that is ready, or the service is stopping.",
-    504: "There was no answer within the request's time.",
+    429: "The queue is full; retry after `Retry-After` seconds.",
+    500: "The model failed on the request twice, or an internal error of the front.",
+    503: "No worker is ready, or the service is stopping.",
+    504: "No answer within the request's time.",
 }
 _OF_RERANK = (400, 401, 403, 404, 408, 413, 415, 429, 500, 503, 504)
 _OF_GET = (401, 403, 404, 500, 503)
@@ -88,9 +88,7 @@ def _paths() -> Schema:
             errors = {503: "Readiness", 403: "Error"}
         paths[path] = {"get": _get_operation(path, summary, schema, errors or {403: "Error"})}
     paths["/v1/models/{name}"] = {
-        "get": _get_operation(
-            "/v1/models/name", "One model, by whatever name", "Model", dict.fromkeys(_OF_GET, "Error")
-        )
+        "get": _get_operation("/v1/models/name", "One model, under any name", "Model", dict.fromkeys(_OF_GET, "Error"))
         | {
             "parameters": [
                 {"name": "name", "in": "path", "required": True, "schema": {"type": "string", "minLength": 1}}
@@ -125,7 +123,7 @@ def _rerank_operation(dialect: Dialect, version: str) -> Schema:
     return {
         "summary": f"Rerank documents, as {dialect.name} does" if dialect.name else "Rerank documents",
         "operationId": f"rerank{dialect.name.title()}{version}",
-        "description": "Fields that are null are not given; fields that are not listed are ignored."
+        "description": "Null fields count as absent; unlisted fields are ignored."
         + ("" if dialect.name else " A body with `texts` is answered as text-embeddings-inference does."),
         "requestBody": {
             "required": True,

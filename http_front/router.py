@@ -83,5 +83,5 @@ class Router:
                 return route.handler
         if routes:
             allowed = ", ".join(dict.fromkeys(route.method for _, route in routes))
-            raise HttpError(405, "method_not_allowed", f"{path} takes {allowed}", {"Allow": allowed})
+            raise HttpError(405, "method_not_allowed", f"{path} allows {allowed}", {"Allow": allowed})
         raise HttpError(404, "not_found", f"nothing at {path!r}; rerank with POST /v1/rerank")

@@ -147,8 +147,8 @@ class _Server(uvicorn.Server):
     def _status_line(self) -> str:
         state = self.server_state
         return (
-            f"listening on {self._names}: {len(state.tasks)} requests at work on {len(state.connections)} connections, "
-            f"{state.total_requests} so far"
+            f"listening on {self._names}: {len(state.tasks)} requests in progress on "
+            f"{len(state.connections)} connections, {state.total_requests} so far"
         )
 
     @contextlib.contextmanager

@@ -68,7 +68,7 @@ class StatusFeed:
         if self._closed:
             raise Unavailable("the HTTP front is stopping")
         if self._streams >= STREAMS:
-            raise Overloaded(f"{STREAMS} status pages are open, as many as one front serves; close one", 5000)
+            raise Overloaded(f"{STREAMS} status pages are open, which is the limit; close one", 5000)
         self._streams += 1
         if self._watch is None or self._watch.done():
             self._watch = asyncio.create_task(self._watch_broker())

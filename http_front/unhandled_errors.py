@@ -40,7 +40,7 @@ class UnhandledErrorMiddleware:
             request_id = new_request_id()
             logger.error("%s failed", request_id, exc_info=error)
             broken = HttpError(
-                500, "internal_error", f"something broke in the HTTP front; its log says more under {request_id}"
+                500, "internal_error", f"internal error in the HTTP front; its log has the details under {request_id}"
             )
             dialect, _ = split_prefix(scope["path"])
             await error_response(broken, request_id, dialect.errors)(scope, receive, send)

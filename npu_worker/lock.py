@@ -29,7 +29,7 @@ class DeviceLock:
             ) from None
         except OSError as error:
             raise WorkerError(
-                f"cannot make the lock {path}: {error.strerror}; choose another folder with --runtime-dir"
+                f"cannot create the lock {path}: {error.strerror}; choose another folder with --runtime-dir"
             ) from error
         return self
 

@@ -274,7 +274,7 @@ class WorkerLoop:
     def _take(self, message: BrokerToWorker) -> None:
         match message:
             case WorkerWelcome(epoch=epoch) if not self._welcomed:
-                logger.info("at work for broker %s", epoch)
+                logger.info("serving broker %s", epoch)
                 self._welcomed = True
             case Batch():
                 self._pulling = False

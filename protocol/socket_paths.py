@@ -120,7 +120,7 @@ def check_listening(path: Path) -> None:
     except OSError as error:
         raise Unavailable(f"cannot connect to {path}: {error}") from None
     if listener is None:
-        raise Unavailable(f"no rerank service: nobody listens on {path}; start it with 'openvino-reranker serve'")
+        raise Unavailable(f"no rerank service: nothing is listening on {path}; start it with 'openvino-reranker serve'")
 
 
 def find_listener(path: Path) -> int | None:

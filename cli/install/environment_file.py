@@ -12,9 +12,9 @@ _HEAD = """\
 # Settings of the rerank service's units. This file is yours: install-units does not touch it again.
 # Uncomment and change what you need, then:
 #   {systemctl} restart openvino-reranker.target
-# Host, port and device are in the units too: after a change of one of them run before that
+# Host, port and device are in the units too: after changing one of them, first run
 #   openvino-reranker install-units{option} && {systemctl} daemon-reload
-# and after a change of host or port also
+# and after changing host or port also
 #   {systemctl} restart openvino-reranker-http.socket
 """
 

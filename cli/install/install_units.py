@@ -61,7 +61,7 @@ def run(arguments: argparse.Namespace) -> int:
             for name, text in render_units(arguments.kind, values).items()
         }
         if foreign := [path for path in files if path.exists() and not is_ours(path)]:
-            print(f"openvino-reranker: {foreign[0]} is not ours; move it out of the way", file=sys.stderr)
+            print(f"openvino-reranker: {foreign[0]} was not written by install-units; move it away", file=sys.stderr)
             return 1
         for path, text in files.items():
             _write(path, text, dry_run=arguments.dry_run)
@@ -138,7 +138,7 @@ def _check_flags(wanted: Settings, in_file: Settings, file: Path) -> None:
     ]
     if lines:
         raise SettingError(
-            f"{file} holds the settings, and it is yours: write there\n  "
+            f"{file} holds the settings, and install-units does not change it: write there\n  "
             + "\n  ".join(lines)
             + "\nand run install-units again without the flags"
         )
@@ -190,8 +190,8 @@ def _warn_if_not_installed() -> None:
 def _warn_of_closed_folders(values: TemplateValues) -> None:
     for folder in unreachable([*python_folders(), *values.needed]):
         print(
-            f"openvino-reranker: warning: {folder} is closed to other users, so the services' user cannot read it; "
-            "open it, or install into a folder like /opt/openvino-reranker",
+            f"openvino-reranker: warning: {folder} is not readable by other users, so the services' user "
+            "cannot use it; change its permissions, or install into a folder like /opt/openvino-reranker",
             file=sys.stderr,
         )
 
@@ -210,7 +210,7 @@ after a change of settings: systemctl --user daemon-reload; systemctl --user res
 after another host or port also: systemctl --user restart openvino-reranker-http.socket"""
     return f"""
 next, as root (nothing was started or enabled):
-  systemd-sysusers                                       # makes the user openvino-reranker
+  systemd-sysusers                                       # creates the user openvino-reranker
   openvino-reranker pull --cache {_SYSTEM_CACHE}
   systemctl daemon-reload
   systemctl enable --now openvino-reranker.target

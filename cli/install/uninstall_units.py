@@ -33,5 +33,5 @@ def run(arguments: argparse.Namespace) -> int:
         return 1
     if places.environment.exists():
         print(f"{'kept':<10} {places.environment} (yours; remove it yourself)")
-    print(f"\nnext:\n  {places.systemctl} daemon-reload" if ours else "no units of ours are installed there")
+    print(f"\nnext:\n  {places.systemctl} daemon-reload" if ours else "no units written by install-units are there")
     return 0

@@ -87,8 +87,8 @@ def _node(node: Path) -> Finding:
         return problem("device file", f"{node}: {error.strerror}", advice.IN_CONTAINER)
     shown = f"{node} {stat.filemode(found.st_mode)} {_user(found.st_uid)}:{_group(found.st_gid)}"
     if not os.access(node, os.R_OK | os.W_OK):
-        return problem("device file", f"{shown}: not open to this user", open_to(node))
-    return ok("device file", f"{shown}, open to this user")
+        return problem("device file", f"{shown}: this user may not open it", open_to(node))
+    return ok("device file", f"{shown}, this user may open it")
 
 
 def _counter(sysfs: Path) -> Finding:
@@ -102,7 +102,7 @@ def _counter(sysfs: Path) -> Finding:
 def _frequencies(device: AccelDevice) -> Finding:
     megahertz = frequencies(device)
     if not megahertz:
-        return warning("frequency", "the kernel does not tell", "nothing; kernels from 6.15 on tell")
+        return warning("frequency", "the kernel does not report it", "nothing; kernels report it from 6.15 on")
     return ok("frequency", ", ".join(f"{name} {value} MHz" for name, value in megahertz.items()))
 
 

@@ -39,12 +39,12 @@ def check_openvino(core: Any, version: str) -> list[Finding]:
 
 def _plugin(core: Any, devices: list[str]) -> list[Finding]:
     if not any(name == "NPU" or name.startswith("NPU.") for name in devices):
-        return [problem("NPU plugin", "it is there and finds no NPU", advice.INSTALL)]
+        return [problem("NPU plugin", "it is installed but finds no NPU", advice.INSTALL)]
     identity = read_identity(core)
     shown = f"{identity.name}, architecture {identity.architecture}, compiler {identity.compiler}"
     findings = [ok("NPU plugin", shown)]
     if identity.old_driver:
-        old = f"build {identity.driver} is older than release 1.24, which computes some models wrongly"
+        old = f"build {identity.driver} is older than release 1.24, and such drivers compute some models wrongly"
         return [*findings, warning("NPU driver", old, advice.UPDATE)]
     return [*findings, ok("NPU driver", f"build {identity.driver}")]
 
@@ -63,7 +63,7 @@ def check_libraries(loads: Callable[[str], bool]) -> list[Finding]:
         )
     ]
     if loads(OLD_DRIVER_LIBRARY):
-        old = f"{OLD_DRIVER_LIBRARY} of a driver before 1.16 is still there: beside it the present one refuses to start"
+        old = f"{OLD_DRIVER_LIBRARY} of a driver before 1.16 is still there: the current one refuses to start beside it"
         findings.append(problem("old NPU driver", old, advice.LEFT_OVER))
     own = [name for name in PLUGIN_COMPILERS if (openvino_libraries() / name).exists()]
     drivers = next(filter(loads, COMPILER_LIBRARIES), None)
@@ -99,6 +99,6 @@ def check_packages(installed: Mapping[str, str] | None) -> list[Finding]:
         findings.append(warning("packages", old, advice.UPDATE))
     loader = numbers_of(installed.get("libze1", installed.get("level-zero", "")), 3)
     if loader is not None and loader < advice.LEAST_LOADER:
-        old = f"libze1 {'.'.join(map(str, loader))} does not know the driver's present name"
+        old = f"libze1 {'.'.join(map(str, loader))} does not know the driver's current name"
         findings.append(problem("Level Zero", old, advice.LOADER))
     return findings or [ok("packages", shown)]

@@ -34,13 +34,13 @@ def as_markdown(findings: Sequence[Finding], results: Mapping[str, Any], private
         ),
     ]
     if failed := results.get("failed"):
-        parts += ["## What ended it", f"```\n{failed}\n```"]
+        parts += ["## What stopped it", f"```\n{failed}\n```"]
     if trial := results.get("trial"):
         parts += _trial(trial)
     if sweep := results.get("sweep"):
         parts += _sweep(sweep)
     everything = {"machine": facts, "findings": [asdict(each) for each in findings], **results}
-    parts += ["## Everything, for programs", f"```json\n{json.dumps(everything, indent=1, ensure_ascii=False)}\n```"]
+    parts += ["## Everything, as JSON", f"```json\n{json.dumps(everything, indent=1, ensure_ascii=False)}\n```"]
     return without("\n\n".join(parts) + "\n", private)
 
 

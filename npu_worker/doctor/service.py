@@ -41,11 +41,11 @@ def check_cache(folder: Path, compiled: Path) -> Finding:
     if marks:
         return warning(
             "cache",
-            f"{shown}; compiling ended badly for {len(marks)}",
-            "openvino-reranker doctor --npu tries them again and says how it ends",
+            f"{shown}; {len(marks)} marked as failing to compile",
+            "openvino-reranker doctor --npu tries them again",
         )
     if free < _ROOM:
-        return warning("cache", shown, "make room: models and compiled buckets need up to 2 GB")
+        return warning("cache", shown, "free some space: models and compiled buckets need up to 2 GB")
     return ok("cache", shown)
 
 
@@ -55,11 +55,13 @@ def check_sockets(runtime_dir: Path) -> list[Finding]:
     for name in (REQUESTS_SOCKET, WORKERS_SOCKET):
         path = runtime_dir / name
         if not path.exists():
-            findings.append(ok("socket", f"{path} is not there: no service runs here"))
+            findings.append(ok("socket", f"{path} does not exist: no service runs here"))
         elif _is_listened_on(path):
-            findings.append(ok("socket", f"{path}: somebody listens"))
+            findings.append(ok("socket", f"{path}: a process is listening"))
         else:
-            findings.append(warning("socket", f"{path}: nobody listens", "start the service: it takes the path over"))
+            findings.append(
+                warning("socket", f"{path}: no process is listening", "start the service: it replaces the socket")
+            )
     owned = ((lock, _owner(lock)) for lock in sorted(runtime_dir.glob("worker-*.lock")))
     return findings + [ok("device lock", f"{lock} is held by pid {owner}") for lock, owner in owned if owner]
 

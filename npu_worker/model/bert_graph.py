@@ -58,7 +58,7 @@ class BertShape:
             )
             layer_norm_eps = float(config.get("layer_norm_eps") or 1e-12)
         except (KeyError, TypeError, ValueError) as error:
-            raise UnsupportedModel(f"config.json is not that of a BERT: {error!r}") from error
+            raise UnsupportedModel(f"config.json does not describe a BERT model: {error!r}") from error
         if labels != 1:
             raise UnsupportedModel(f"the classifier has {labels} labels; a reranker has one")
         if (kind := config.get("position_embedding_type") or "absolute") != "absolute":

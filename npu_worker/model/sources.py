@@ -108,7 +108,7 @@ def resolve(model: str) -> Source:
         return HubSource(match["repository"], match["revision"])
     if "/" in model or model.startswith(("~", ".")) or path.suffix in {".onnx", ".xml", ".safetensors"}:
         raise UnknownSource(f"{model} does not exist; give {_FORMS}")
-    raise UnknownSource(f"{model!r} is no model; give {_FORMS}")
+    raise UnknownSource(f"{model!r} is not a model; give {_FORMS}")
 
 
 def local_source(path: Path) -> LocalSource:
@@ -123,7 +123,7 @@ def local_source(path: Path) -> LocalSource:
         tokenizer = _beside(file, "tokenizer.json")
         if tokenizer is None:
             raise UnknownSource(
-                f"there is no tokenizer.json beside {file}; copy the one the model was trained with there "
+                f"there is no tokenizer.json beside {file}; copy the one that the model was trained with there "
                 "(with transformers: AutoTokenizer.from_pretrained(…).save_pretrained(folder))"
             )
         config = _beside(file, "config.json")
@@ -167,12 +167,12 @@ def _find_model(path: Path) -> tuple[Path, Literal["safetensors", "onnx", "openv
     if (path / "pytorch_model.bin").is_file():
         raise UnknownSource(
             f"{path} holds its weights as pytorch_model.bin only; only safetensors are read (a .bin can run code): "
-            "save the model anew with transformers: AutoModelForSequenceClassification.from_pretrained(…)"
+            "save the model again with transformers: AutoModelForSequenceClassification.from_pretrained(…)"
             ".save_pretrained(folder)"
         )
     if (path / "model.safetensors.index.json").is_file():
         raise UnknownSource(f"{path} holds its weights in several files; save them as one model.safetensors")
-    raise UnknownSource(f"{path} holds no model; give {_FORMS}")
+    raise UnknownSource(f"{path} contains no model; give {_FORMS}")
 
 
 def _beside(file: Path, name: str) -> Path | None:

@@ -134,7 +134,7 @@ def make_ready(folder: Path, make: Callable[[Path], ModelCard], say: Say) -> Rea
             raise
         raise CacheUnwritable(
             f"cannot write the model cache at {folder}: {error.strerror}; "
-            "make room or rights there, or set OPENVINO_RERANKER_CACHE to another folder"
+            "free some space or fix its permissions, or set OPENVINO_RERANKER_CACHE to another folder"
         ) from error
 
 

@@ -8,7 +8,7 @@ LEAST_RELEASE = (1, 24)
 #: Older loaders do not know the driver's present name.
 LEAST_LOADER = (1, 17, 17)
 
-LOADER = "install libze1 1.17.17 or newer from your distribution (level-zero from its maker's releases elsewhere)"
+LOADER = "install libze1 1.17.17 or newer from your distribution, or else from Level Zero's releases"
 INSTALL = (
     f"install {', '.join(PACKAGES[:2])} and {PACKAGES[2]} of one release from {RELEASES}, and libze1 (1.17.17 or "
     "newer) and libtbb12 from your distribution"
@@ -39,5 +39,5 @@ def join_group(group: str) -> str:
     """Return how to become a member of a group so that a user's services are in it too."""
     return (
         f"sudo usermod -aG {group} $USER, then restart the machine or run 'loginctl terminate-user $USER' (it ends all "
-        "your sessions; to log in anew is not enough, because the manager of your services keeps its old groups)"
+        "your sessions; logging in again is not enough, because your service manager keeps its old groups)"
     )

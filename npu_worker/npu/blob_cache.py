@@ -80,10 +80,10 @@ class BlobCache:
             self._throw_away(length, str(error))
             return None
         if expected.made_of != self._made_of(length):
-            self._throw_away(length, "it belongs to something else")
+            self._throw_away(length, "it belongs to another model or setting")
             return None
         if hashlib.sha256(content).hexdigest() != expected.sha256:
-            self._throw_away(length, "its sha256 is not the one it was put there with")
+            self._throw_away(length, "its sha256 has changed")
             return None
         return content
 
@@ -101,7 +101,7 @@ class BlobCache:
             compiled.rename(blob)
             write_atomically(note, msgspec.json.encode(Note(digest, self._made_of(length))))
         except OSError as error:
-            logger.warning("the compiled bucket of %d tokens cannot be kept: %s", length, error)
+            logger.warning("the compiled bucket of %d tokens cannot be cached: %s", length, error)
 
     def discard(self, length: int) -> None:
         """Remove a bucket's blob."""
@@ -183,7 +183,7 @@ class BlobCache:
         return self._root / f"{self._stem(length)}-{self._key(length)}.lost"
 
     def _throw_away(self, length: int, why: str) -> None:
-        logger.warning("threw away the compiled bucket of %d tokens: %s", length, why)
+        logger.warning("discarded the compiled bucket of %d tokens: %s", length, why)
         self.discard(length)
 
 

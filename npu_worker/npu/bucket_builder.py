@@ -129,7 +129,7 @@ class BucketBuilder:
                 self._cache.discard(tokens)
                 raise translate(str(error), Doing.LOADING, what, DeviceLost) from error
             reason = innermost(str(error))
-        logger.warning("threw away the compiled bucket of %d tokens: %s", tokens, reason)
+        logger.warning("discarded the compiled bucket of %d tokens: %s", tokens, reason)
         self._cache.discard(tokens)
         return None
 
@@ -137,7 +137,7 @@ class BucketBuilder:
         mark = self._cache.mark(tokens)
         if mark is not None and mark.times >= GIVE_UP_AFTER and not self._retry:
             raise Unobtainable(
-                f"it ended badly {mark.times} times ({mark.happened}) and is not tried again until model, driver, "
+                f"it failed fatally {mark.times} times ({mark.happened}) and is not tried again until model, driver, "
                 "firmware or options change, or 'openvino-reranker doctor --npu' succeeds with it"
             )
         try:
@@ -149,7 +149,7 @@ class BucketBuilder:
             try:
                 tested = self._test(tokens, compiled)
             except RuntimeError as error:
-                what = f"getting {tokens} tokens ready"
+                what = f"preparing {tokens} tokens"
                 raise translate(str(error), Doing.RUNNING, what, DeviceLost) from error
             if output.exists():
                 self._cache.put(tokens, output)
@@ -179,7 +179,7 @@ class BucketBuilder:
                 if known is not None and issubclass(known.error, DeviceLost):
                     raise translate(reason, Doing.LOADING, f"loading {tokens} tokens", DeviceLost) from error
         logger.warning(
-            "the NPU's plugin cannot export and import compiled models (%s): every start compiles anew",
+            "the NPU's plugin cannot export and import compiled models (%s): every start compiles again",
             innermost(reason),
         )
         with contextlib.suppress(OSError):

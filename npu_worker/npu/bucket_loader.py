@@ -66,7 +66,7 @@ class BucketLoader:
                 continue
             return
         if not self._device.buckets:
-            raise CompileFailed(f"no bucket of {self._least} tokens or more can be had; of the longest: {reasons[0]}")
+            raise CompileFailed(f"no bucket of {self._least} tokens or more can be used; the longest: {reasons[0]}")
 
     def load_rest(self) -> None:
         """Get all other buckets ready; a failure is told to the device."""
@@ -77,8 +77,8 @@ class BucketLoader:
         except WorkerError as error:
             self._device.fail(error)
         except Exception as error:
-            logger.exception("the thread that compiles broke")
-            self._device.fail(WorkerError(f"getting the NPU's buckets ready broke: {error}"))
+            logger.exception("the compiling thread failed")
+            self._device.fail(WorkerError(f"preparing the NPU's buckets failed: {error}"))
 
     def load_rest_in_background(self) -> None:
         """Do ``load_rest`` in a thread that ends with the process."""

@@ -121,7 +121,7 @@ class BusyMonitor:
         if self._still >= self._patience:
             raise StoodStill(
                 f"{self._counter.path} stood still at {self._tally.last} us over {self._still} batches that the NPU "
-                f"claims to have run: nothing proves its work any more; {advice.RELOAD}"
+                f"reports as done: its work is no longer proven; {advice.RELOAD}"
             )
         return settled
 

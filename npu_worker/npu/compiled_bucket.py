@@ -121,5 +121,7 @@ class CompiledBucket:
             if turn < len(rows):
                 logits.append(logit)
             elif abs(logit - logits[turn % len(rows)]) > 1e-2:
-                raise ArithmeticError(f"two requests answered {logits[turn % len(rows)]} and {logit} for one pair")
+                raise ArithmeticError(
+                    f"two inference requests returned {logits[turn % len(rows)]} and {logit} for the same pair"
+                )
         return logits

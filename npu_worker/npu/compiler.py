@@ -42,7 +42,7 @@ def ask_child(command: Sequence[str], order: msgspec.Struct, kind: type[Answer],
             command, input=msgspec.json.encode(order), stdout=subprocess.PIPE, timeout=limit_s, check=False
         )
     except subprocess.TimeoutExpired:
-        raise CompilerDied(f"the compiler was not done after {limit_s:g} s and was stopped") from None
+        raise CompilerDied(f"the compiler had not finished after {limit_s:g} s and was stopped") from None
     except OSError as error:
         raise CompilerDied(f"the compiler cannot be started: {error}") from error
     try:
@@ -50,7 +50,7 @@ def ask_child(command: Sequence[str], order: msgspec.Struct, kind: type[Answer],
     except msgspec.DecodeError:
         pass
     if done.returncode < 0:
-        raise CompilerDied(f"the compiler's process was ended by {_signal_name(-done.returncode)}")
+        raise CompilerDied(f"the compiler's process was killed by {_signal_name(-done.returncode)}")
     if done.returncode:
         raise CompilerDied(f"the compiler's process ended with status {done.returncode}")
     raise CompilerDied(f"the compiler's process answered {done.stdout[:80]!r}")

@@ -40,11 +40,11 @@ _COMPILING_OR_LOADING = frozenset({Doing.COMPILING, Doing.LOADING})
 _ASKING_OR_RUNNING = frozenset({Doing.ASKING, Doing.RUNNING})
 
 _DYNAMIC = (
-    "the NPU runs static shapes only, and this model keeps a dynamic one: export it anew with "
+    "the NPU runs static shapes only, and this model keeps a dynamic one: export it again with "
     "'optimum-cli export openvino --task text-classification', or pull a model in safetensors"
 )
 _LOST = f"the NPU hung, was reset or is gone: {advice.RELOAD}"
-_FAILED = f"the NPU's driver failed and does not say why: {advice.RELOAD}"
+_FAILED = f"the NPU's driver failed without a reason: {advice.RELOAD}"
 _NO_COMPILER = f"no compiler for the NPU is installed: {advice.COMPILER}"
 _NO_DRIVER = f"the NPU's user-space driver finds no NPU: {advice.INSTALL}; then see 'openvino-reranker doctor'"
 _MISMATCH = f"the NPU's firmware, driver and compiler are of different releases: {advice.ONE_RELEASE}"

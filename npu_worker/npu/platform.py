@@ -91,8 +91,8 @@ class Platform:
             found = f"the kernel has an NPU, but OpenVINO finds only {', '.join(devices)}"
             if loads(OLD_DRIVER_LIBRARY):
                 raise NoUserDriver(
-                    f"{found}: {OLD_DRIVER_LIBRARY} of a driver before 1.16 is still installed, and beside it the "
-                    f"present driver refuses to start; remove it: {advice.LEFT_OVER}"
+                    f"{found}: {OLD_DRIVER_LIBRARY} of a driver before 1.16 is still installed, and the current "
+                    f"driver refuses to start beside it; remove it: {advice.LEFT_OVER}"
                 )
             raise NoUserDriver(f"{found}: {advice.INSTALL}")
         return read_identity(core, self._firmware)
@@ -158,7 +158,7 @@ def check_plugin(core: Any) -> None:
         raise NoUserDriver(f"this OpenVINO has no plugin for the NPU ({error}): reinstall the package") from error
     if found != PLUGIN:
         raise NotAnNpu(
-            f"OpenVINO serves the name NPU with {found}, not {PLUGIN}: remove the plugins.xml that says so from "
+            f"OpenVINO serves the name NPU with {found}, not {PLUGIN}: remove the plugins.xml with that entry from "
             "OpenVINO's folder of libraries"
         )
 

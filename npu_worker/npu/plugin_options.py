@@ -45,7 +45,7 @@ def read_options(text: str) -> dict[str, str]:
             raise ValueError("KEY=VALUE pairs, comma-separated, with upper-case keys of OpenVINO's NPU plugin")
         if name in _NEVER or (name not in _GENERAL and not name.startswith("NPU_")):
             raise ValueError(
-                f"options of the NPU itself, and {name} is none or could move the work off it: "
+                f"options of the NPU itself, and {name} is not one, or could move the work off it: "
                 f"NPU_* (but not {', '.join(sorted(_NEVER))}) or {', '.join(sorted(_GENERAL))}"
             )
         options[name] = value

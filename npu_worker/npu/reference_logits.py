@@ -85,7 +85,7 @@ class Reference:
             self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             write_atomically(self._path, msgspec.json.encode(Kept(self._logits, _sum(self._logits))))
         except OSError as error:
-            logger.warning("the reference logits cannot be kept: %s", error)
+            logger.warning("the reference logits cannot be cached: %s", error)
 
 
 def _compute(model: Path, rows: Sequence[Row]) -> list[float]:

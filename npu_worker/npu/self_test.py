@@ -35,7 +35,7 @@ class SelfTest:
         worst: The largest error of a logit.
         rows_per_second: Rows a second, one after the other.
         logits: What the device returned for the fixed pairs.
-        expected: What is right, in f32.
+        expected: The logits in f32.
     """
 
     tokens: int
@@ -111,7 +111,7 @@ def check_logits(tokens: int, logits: Sequence[float], expected: Sequence[float]
     errors = [abs(logit - right) for logit, right in zip(logits, expected, strict=True)]
     worst = max(errors)
     if not all(error <= tolerance for error in errors):  # so that a NaN among them does not pass
-        raise wrong(f"{worst:.3f} off, at most {tolerance} is right")
+        raise wrong(f"{worst:.3f} off, at most {tolerance} is allowed")
     pairs = list(zip(logits, expected, strict=True))
     for logit, right in pairs:
         if any(right - other_right > tolerance and logit <= other for other, other_right in pairs):

@@ -55,7 +55,7 @@ def make_npu(
         identity = platform.identify(core)
         options = choose_options(core, settings, platform)
     except RuntimeError as error:
-        raise translate(str(error), Doing.ASKING, "asking OpenVINO what it is", DeviceUnavailable) from error
+        raise translate(str(error), Doing.ASKING, "identifying the device", DeviceUnavailable) from error
     _warn(identity)
     counter = BusyCounter(platform.sysfs)
     cache = BlobCache(settings.cache, model.card, identity, options)

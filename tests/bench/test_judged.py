@@ -43,7 +43,7 @@ def test_a_line_is_a_query_with_candidates_and_grades() -> None:
         (line(candidates=[{"id": "a", "text": ""}] * 2), "line 2: two candidates have the id 'a'"),
         (line(qrels={"a": -1}), r"line 2: Expected `float` >= 0.0 - at `\$.qrels\[...\]`"),
         (line(qrels={"a": "2"}), r"line 2: Expected `float`, got `str` - at `\$.qrels\[...\]`"),
-        (line(qid="q0"), "line 2: qid 'q0' stands already in line 1"),
+        (line(qid="q0"), "line 2: qid 'q0' is already used in line 1"),
         (b"\xff{}", "line 2: "),
     ],
 )
@@ -59,7 +59,7 @@ def test_all_wrong_lines_are_named_at_once() -> None:
 
 
 def test_a_file_without_a_query_is_refused() -> None:
-    with pytest.raises(WrongLines, match="no line holds a query"):
+    with pytest.raises(WrongLines, match="there is no query in it"):
         read_judged([b"", b"  \n"])
 
 

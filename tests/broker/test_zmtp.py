@@ -59,8 +59,8 @@ def test_a_ping_is_answered_with_its_context() -> None:
 @pytest.mark.parametrize(
     ("data", "reason"),
     [
-        (b"GET / HTTP/1.1\r\n", "first bytes"),
-        (b"\xff" + bytes(9), "first bytes"),
+        (b"GET / HTTP/1.1\r\n", "does not speak"),
+        (b"\xff" + bytes(9), "does not speak"),
         (b"\xff" + bytes(8) + b"\x7f\x01", "version 1"),
         (GREETING.replace(b"NULL", b"CURV"), "security"),
         (GREETING + part(b"x"), "before it was ready"),

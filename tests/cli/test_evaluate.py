@@ -100,10 +100,10 @@ def test_a_query_that_fails_is_named(service: Service, run: Run, data: Path) -> 
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("", "no line holds a query"),
+        ("", "there is no query in it"),
         (LINES[3], "no query has a relevant document"),
         (f"{LINES[0]}\n{{}}\n{LINES[0]}", "line 2: Object missing required field `qid`"),
-        (f"{LINES[0]}\n\n{LINES[0]}", "line 3: qid 'people' stands already in line 1"),
+        (f"{LINES[0]}\n\n{LINES[0]}", "line 3: qid 'people' is already used in line 1"),
         ("?\n" * 23, "line 20: JSON is malformed: invalid character (byte 0)\n  and 3 more\n"),
     ],
 )

@@ -33,7 +33,7 @@ def test_bench_finds_it(machine: Path, capsys: pytest.CaptureFixture[str]) -> No
 def test_doctor_finds_it(machine: Path, tiny: ReadyModel, capsys: pytest.CaptureFixture[str]) -> None:
     main(["doctor", "--json", "--model-dir", str(tiny.folder)])
     found = [each["found"] for each in json.loads(capsys.readouterr().out)["findings"] if each["about"] == "socket"]
-    assert f"{machine / 'requests.sock'}: nobody listens" in found
+    assert f"{machine / 'requests.sock'}: nothing is listening" in found
 
 
 def test_a_ceiling_of_another_model_is_refused(service: Service, run: Run, tiny: ReadyModel, tmp_path: Path) -> None:

@@ -74,7 +74,7 @@ def test_the_picture_says_what_is_going_on(width: int) -> None:
     looks: list[Status | RerankError] = [
         status(5, 100),
         status(6, 140),
-        Unavailable("nobody listens [here]"),
+        Unavailable("nothing is listening [here]"),
         status(1, 0, epoch="next", ready=False, reason="no worker is ready: [compiling]"),
     ]
     pictures = []
@@ -92,7 +92,7 @@ def test_the_picture_says_what_is_going_on(width: int) -> None:
     assert "█" in later
     assert "1.0%" in later.replace("\n", "")
     assert "unavailable" in unavailable
-    assert "nobody listens [here]" in unavailable
+    assert "nothing is listening [here]" in unavailable
     assert "no worker is ready: [compiling]" in not_ready
     assert all(len(line) <= width for picture in pictures for line in picture.splitlines())
 

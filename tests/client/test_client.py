@@ -212,7 +212,7 @@ def test_a_dead_brokers_socket_is_an_immediate_error(runtime: Path) -> None:
     path = runtime / "requests.sock"
     with socket.socket(socket.AF_UNIX) as dead:
         dead.bind(str(path))
-    with pytest.raises(Unavailable, match="nobody listens"):
+    with pytest.raises(Unavailable, match="nothing is listening"):
         Reranker(path).rerank("q", ["d"])
 
 

@@ -130,7 +130,7 @@ def test_smoke_holds_over_http_and_over_the_socket(service: Service, run: Run) -
     for target in (("--url", service.url), ("--socket", str(service.socket))):
         done = run("smoke", *target)
         assert done.returncode == 0, done.stdout + done.stderr
-        assert "all checks hold" in done.stdout
+        assert "all checks passed" in done.stdout
 
 
 def test_smoke_fails_where_nothing_runs(runtime: Path, run: Run) -> None:
@@ -226,7 +226,7 @@ def test_what_is_taken_fails_before_anything_is_loaded(service: Service, runtime
     # A folder that another one serves in, and one in which a broker alone does
     done = run("serve", "--port", "0", "--runtime-dir", str(service.runtime))
     assert done.returncode == 1
-    assert f"another 'openvino-reranker serve' (pid {service.process.pid}) has the runtime folder" in done.stderr
+    assert f"another 'openvino-reranker serve' (pid {service.process.pid}) is using the runtime folder" in done.stderr
     with unix_listener(runtime / "requests.sock"):
         done = run("serve", "--port", "0", "--runtime-dir", str(runtime))
     assert done.returncode == 1
@@ -290,7 +290,7 @@ def test_components_are_started_again_at_once_and_die_with_serve(runtime: Path, 
         service.wait_for_line(f"the worker (pid {pid}) has not reported for too long; killing it")
         assert pids_when_ready(service, gone=pid)["worker"] != pid
         assert service.post(body).status_code == 200
-        assert not [line for line in service.lines if "starting it again in" in line]  # no pause
+        assert not [line for line in service.lines if "restarting it in" in line]  # no pause
         # And all of them end with it, however it ends
         pids = pids_when_ready(service).values()
         service.process.kill()

@@ -72,7 +72,7 @@ def test_keys_of_a_file_that_others_read_are_none(tmp_path: Path) -> None:
         read_keys(file, None)
     file.write_text("# nothing\n")
     file.chmod(0o600)
-    with pytest.raises(BadKeyFile, match="holds no API key"):
+    with pytest.raises(BadKeyFile, match="contains no API key"):
         read_keys(file, None)
     file.write_text("key\n")
     file.chmod(0o644)

@@ -136,10 +136,10 @@ def test_a_broker_that_is_away_is_told_as_such_and_begins_anew() -> None:
         with feed.subscribe() as stream:
             await event(stream)
             await event(stream)
-            looks.fault = Unavailable("nobody listens")
+            looks.fault = Unavailable("nothing is listening")
             name, data = await event(stream)
             assert name == "status"
-            assert (data["ready"], data["reason"], data["sample"]) == (False, "nobody listens", None)
+            assert (data["ready"], data["reason"], data["sample"]) == (False, "nothing is listening", None)
             assert data["processes"]["http"]["bytes"] > 1_000_000
             looks.fault = None
             assert (await event(stream))[1]["sample"] is None

@@ -61,7 +61,7 @@ def test_a_late_broker_is_greeted_once_and_a_lost_one_is_missed_once(runtime: Pa
         assert worker.poll() is None
     lines = log.read_text().splitlines()
     assert sum("went away" in line for line in lines) == 2
-    assert sum("at work for broker" in line for line in lines) == 2
+    assert sum("serving broker" in line for line in lines) == 2
     assert len(lines) < 8, lines
 
 

@@ -38,7 +38,7 @@ def test_a_link_under_tmp_is_not_followed(listening: Path) -> None:
     try:
         with pytest.raises(Unavailable, match="is not a directory"):
             Reranker(link / "requests.sock").rerank("secret", ["d"], timeout=0.1)
-        with pytest.raises(SocketTaken, match="is a link"):
+        with pytest.raises(SocketTaken, match="is a symlink"):
             make_folder(link)
     finally:
         link.unlink()

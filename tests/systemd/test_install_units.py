@@ -93,7 +93,7 @@ def test_a_file_that_was_never_ours_is_neither_overwritten_nor_removed(run: Run,
     done = run("install-units")
     assert done.returncode == 1
     assert f"{units / 'openvino-reranker.target'} is not ours" in done.stderr
-    assert "no units of ours" in run("uninstall-units").stdout
+    assert "no units written by install-units" in run("uninstall-units").stdout
     assert contents(home) == before
 
 
@@ -199,7 +199,7 @@ def test_uninstall_removes_the_units_and_nothing_else(run: Run, units: Path, env
     assert len(paths) == 8  # of each it says one thing, once
     assert {path.name for path in units.iterdir()} == {"other.service", "openvino-reranker-mine.timer"}
     assert environment.exists()
-    assert "no units of ours" in run("uninstall-units").stdout
+    assert "no units written by install-units" in run("uninstall-units").stdout
 
 
 def test_units_still_enabled_are_not_removed(run: Run, units: Path, home: Path) -> None:

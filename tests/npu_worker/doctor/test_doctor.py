@@ -89,7 +89,7 @@ def test_openvino_with_a_proxy_for_an_npu(proxy: ov.Core) -> None:
 def test_openvino_without_an_npu() -> None:
     found = by_name(check_openvino(ov.Core(), ov.get_version()))
     assert found["devices"].found == "CPU"
-    assert (found["NPU plugin"].level, found["NPU plugin"].found) == ("problem", "it is there and finds no NPU")
+    assert (found["NPU plugin"].level, found["NPU plugin"].found) == ("problem", "it is installed but finds no NPU")
     assert found["NPU driver file"].level == "problem"
 
 
@@ -199,7 +199,7 @@ def test_the_command_prints_text_and_json(tiny: ReadyModel, tmp_path: Path) -> N
         tried = doctor("--npu", "--report", str(file))
         assert tried.returncode == 69
         written = file.read_text()
-        assert "## What ended it\n\n```\nno NPU" in written
+        assert "## What stopped it\n\n```\nno NPU" in written
         for own in (str(Path.home()) + "/", str(tmp_path), str(tiny.folder)):
             assert own not in written
         with DeviceLock(tmp_path, "NPU"):

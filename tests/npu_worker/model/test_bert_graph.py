@@ -94,10 +94,10 @@ def test_weights_of_half_the_width_are_read(tmp_path: Path, kind: str) -> None:
         ({"model_type": "roberta"}, "optimum-cli export openvino"),
         ({"id2label": {"0": "no", "1": "yes"}}, "2 labels"),
         ({"position_embedding_type": "relative_key"}, "relative_key"),
-        ({"num_hidden_layers": None}, "not that of a BERT"),
-        ({"id2label": None, "num_labels": "one"}, "not that of a BERT"),
-        ({"id2label": 1}, "not that of a BERT"),
-        ({"layer_norm_eps": "small"}, "not that of a BERT"),
+        ({"num_hidden_layers": None}, "does not describe a BERT"),
+        ({"id2label": None, "num_labels": "one"}, "does not describe a BERT"),
+        ({"id2label": 1}, "does not describe a BERT"),
+        ({"layer_norm_eps": "small"}, "does not describe a BERT"),
     ],
 )
 def test_a_config_of_another_model_is_refused(config: dict[str, Any], message: str) -> None:

@@ -110,7 +110,7 @@ def test_a_revision_is_another_model(hub: HubServer, command: Command, cache: Pa
         (TINY, "damaged", "arrived damaged"),
         (TINY, "no tokenizer", "has no tokenizer.json on the hub"),
         (TINY, "no safetensors", "can run code"),
-        (TINY, "out of order", "out of order (HTTP 503)"),
+        (TINY, "has failed", "has failed (HTTP 503)"),
     ],
 )
 def test_what_the_hub_can_answer(
@@ -118,7 +118,7 @@ def test_what_the_hub_can_answer(
 ) -> None:
     hub.gated = trouble == "gated"
     hub.damaged = trouble == "damaged"
-    hub.status = 503 if trouble == "out of order" else 0
+    hub.status = 503 if trouble == "has failed" else 0
     if trouble == "no tokenizer":
         (folder / "tokenizer.json").unlink()
     if trouble == "no safetensors":
@@ -166,7 +166,7 @@ def test_without_a_hub_the_default_is_the_packaged_model(command: Command, close
     status, _, err = ended(command(endpoint=closed_port, **NO_INDEX))
     unreachable, downloading, failed = err.splitlines()
     assert closed_port in unreachable
-    assert "going on with the packaged model" in unreachable
+    assert "using the packaged model instead" in unreachable
     assert "with pip" in downloading
     assert "pip cannot download" in failed
     assert (status, files_in(cache)) == (1, [])

@@ -75,7 +75,7 @@ def test_a_graph_in_a_subfolder_finds_the_tokenizer_above(folder: Path) -> None:
     [
         ("tokenizer.json", "", "no tokenizer.json beside"),
         ("config.json", "", "no config.json beside"),
-        ("model.safetensors", "", "holds no model"),
+        ("model.safetensors", "", "contains no model"),
         ("model.safetensors", "pytorch_model.bin", "can run code"),
         ("model.safetensors", "model.safetensors.index.json", "several files"),
         ("", "openvino_model.xml", "no openvino_model.bin"),

@@ -120,7 +120,7 @@ def test_a_cache_that_cannot_be_written_is_not_fatal(tmp_path: Path, caplog: pyt
     compiled.write_bytes(b"blob")
     (tmp_path / "c").write_text("a file where the folder should be")
     cache.put(64, compiled)
-    assert "cannot be kept" in caplog.text
+    assert "cannot be cached" in caplog.text
 
 
 def test_what_a_killed_compiler_left_is_removed(tmp_path: Path) -> None:

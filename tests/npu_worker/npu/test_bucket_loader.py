@@ -87,7 +87,7 @@ def test_what_cannot_be_had_is_given_up(builder: Builder) -> None:
 def test_the_longest_must_be_long_enough(builder: Builder) -> None:
     builder.fails = {tokens: Unobtainable(f"no {tokens}") for tokens in LENGTHS}
     _, load = start(builder)
-    with pytest.raises(CompileFailed, match="64 tokens or more can be had; of the longest: no 512"):
+    with pytest.raises(CompileFailed, match="64 tokens or more can be used; the longest: no 512"):
         load()
     assert builder.built == [512, 256, 128, 64]
 

@@ -208,7 +208,7 @@ def test_the_contract_lists_every_text() -> None:
         [row] = [row for row in rows if f"`{known.text}`" in row[0] and row[1] == while_]
         assert f"`{known.error.__name__}`" in row[3], known
         assert row[4] == ("" if known.doing == {LOADING} else str(known.error.status)), known
-        assert row[5].rstrip(" |") in ({"yes"} if known.error is DeviceLost else {"no", "compiled anew"}), known
+        assert row[5].rstrip(" |") in ({"yes"} if known.error is DeviceLost else {"no", "compiled again"}), known
 
 
 def test_an_unknown_text_is_passed_on_as_it_is() -> None:

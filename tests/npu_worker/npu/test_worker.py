@@ -69,7 +69,7 @@ def test_the_whole_path(service: Service) -> None:
     until(lambda: service.log().count("all buckets are ready") == 2, "ready", service.log)
     # Then that one is compiled again, and the other comes from the cache
     log = service.log().split("loading")[-1]
-    assert "threw away the compiled bucket of 32 tokens: its sha256" in log
+    assert "discarded the compiled bucket of 32 tokens: its sha256" in log
     assert "bucket of 32 tokens compiled" in log
     assert "bucket of 64 tokens from the cache" in log
     until(lambda: reranker.status().ready, "ready")
@@ -139,7 +139,7 @@ def test_a_compiler_that_aborts_leaves_the_other_buckets(service: Service) -> No
     until(lambda: details(reranker)["compile"] == "done", "compiled", service.log)
     assert details(reranker)["buckets"]["32"] == {
         "state": "given up",
-        "why": "the compiler's process was ended by SIGABRT",
+        "why": "the compiler's process was killed by SIGABRT",
     }
     assert len(list(service.cache.glob("*-32-*.poisoned"))) == 1
     reranker.close()
