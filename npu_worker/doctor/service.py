@@ -60,7 +60,7 @@ def check_sockets(runtime_dir: Path) -> list[Finding]:
             findings.append(ok("socket", f"{path}: a process is listening"))
         else:
             findings.append(
-                warning("socket", f"{path}: no process is listening", "start the service: it replaces the socket")
+                warning("socket", f"{path}: nothing is listening", "start the service: it replaces the socket")
             )
     owned = ((lock, _owner(lock)) for lock in sorted(runtime_dir.glob("worker-*.lock")))
     return findings + [ok("device lock", f"{lock} is held by pid {owner}") for lock, owner in owned if owner]
