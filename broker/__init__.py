@@ -1,4 +1,4 @@
-"""The broker: queues what callers ask, hands it to the worker in batches, and answers each request once.
+"""The broker: queues requests, gives them to the worker in batches, and answers each exactly once.
 
 It knows no model and no device. ``core`` decides, ``server`` does the I/O.
 """

@@ -1,4 +1,4 @@
-"""What the core wants done: the only things that leave it."""
+"""What the core decides: its only output."""
 
 from dataclasses import dataclass
 from typing import Literal

@@ -1,4 +1,4 @@
-"""What may come in: the bounds on one request and on all that waits, whole and per caller."""
+"""Admission: the bounds on one request and on everything that waits, in total and per caller."""
 
 from collections import Counter
 
@@ -16,10 +16,10 @@ def flaw(message: Rerank, limits: Limits) -> InvalidRequest | None:
 
 
 class Admission:
-    """Counts what waits and refuses what would be too much.
+    """Count what waits, and refuse what would exceed a bound.
 
     A caller's named stream may hold as much as is still free of the caller's bound, so that one stream cannot
-    keep the others out.
+    lock the others out.
 
     Law of this class: every ``enter`` is matched by one ``leave`` of the same amounts.
     """

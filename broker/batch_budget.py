@@ -1,4 +1,4 @@
-"""How much a batch holds: about the padded tokens it should cost, never more than the worker takes, and few bytes."""
+"""The size of a batch: about its target cost in padded tokens, never more than the worker takes, and few bytes."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -13,12 +13,12 @@ MAX_BATCH_BYTES = 8 << 20
 
 @dataclass(slots=True)
 class BatchBudget:
-    """What one batch may still take.
+    """What a batch may still hold.
 
     Attributes:
         target: What it should cost, in padded tokens.
         most: What it may cost.
-        spent: What is in it costs.
+        spent: The cost of what it holds.
         size: Bytes of the texts in it.
     """
 
@@ -40,7 +40,7 @@ class BatchBudget:
     def admits(self, cost: float, size: int) -> bool:
         """Return whether a pair goes in: the first always, and others if most of them is within the target.
 
-        So batches cost the target in the mean, not half a pair less.
+        So batches cost the target on average, not half a pair less.
         """
         if not self.spent:
             return True

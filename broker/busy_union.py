@@ -1,4 +1,4 @@
-"""The NPU's busy time over batches that overlap: what two of them saw is counted once."""
+"""The NPU's busy time over overlapping batches: their overlap is counted once."""
 
 from dataclasses import dataclass
 
@@ -21,7 +21,7 @@ class BusyUnion:
             delta_us: How far the counter rose during the batch, µs.
             total_us: How far it had risen at the batch's end since its worker began, µs.
         """
-        if total_us < self._until:  # another worker counts anew
+        if total_us < self._until:  # another worker counts from 0
             self._until = 0
         self.total_us += max(0, total_us - max(total_us - delta_us, self._until))
         self._until = total_us

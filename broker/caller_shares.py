@@ -1,11 +1,11 @@
-"""Who has had the device lately: each caller's tokens, where older ones count less."""
+"""Recent device use: each caller's tokens, with exponential decay."""
 
 from collections.abc import Callable, Iterable
 from heapq import nlargest
 
 from ..protocol.status_messages import CallerStatus
 
-#: A token counts half after so long, s.
+#: Half-life of a token's weight, s.
 HALF_LIFE_S = 60.0
 #: So many callers are shown, those with the most tokens.
 SHOWN = 10
@@ -28,7 +28,7 @@ class CallerShares:
         self._total = 0.0
 
     def note(self, amounts: Iterable[tuple[str, int]], now: float) -> None:
-        """Count what the model read for each caller, tokens; 0 for one that has only asked."""
+        """Count what the model read for each caller, tokens; 0 for one that only sent a request."""
         halvings = (now - self._since) / HALF_LIFE_S
         if halvings > _LARGEST_WEIGHT:
             self._scale(2.0**-halvings)

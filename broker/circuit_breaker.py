@@ -1,8 +1,8 @@
 """Circuit breaker: after three consecutive worker losses without a finished batch, refuse new requests for 30 s."""
 
-#: After so many losses in a row new requests are refused ...
+#: After this many losses in a row new requests are refused ...
 LOSSES_BEFORE_REFUSING = 3
-#: ... for so long, s.
+#: ... for this long, s.
 REFUSE_S = 30.0
 
 
@@ -34,5 +34,5 @@ class CircuitBreaker:
         )
 
     def retry_after_ms(self, now: float) -> int:
-        """Return when to ask again, ms from now; at least 1000."""
+        """Return when to retry, ms from now; at least 1000."""
         return max(1000, round((self._last + REFUSE_S - now) * 1000))

@@ -1,4 +1,4 @@
-"""One accepted connection: whose it is, what came and was not yet read, what could not yet be sent."""
+"""One accepted connection: its owner, what was received but not yet read, and what could not yet be sent."""
 
 import socket
 import struct
@@ -17,7 +17,7 @@ class Connection:
     """A peer's connection, from accept to close. It never waits.
 
     Args:
-        made: The accepted socket, which it owns from now on.
+        made: The accepted socket; the connection takes ownership.
         identity: What the broker calls it.
         max_message_bytes: The largest message it may send.
     """
@@ -32,10 +32,10 @@ class Connection:
         self.process = f"{self.uid}:{self.pid}"
         self.descriptor = made.fileno()
         self.closed = False
-        #: Whether a large message of it is under way, and whether that has room, so that it may be read.
+        #: Whether a large message is arriving, and whether it has room, so that it may be read.
         self.claims = False
         self.admitted = True
-        #: The events the kernel was asked to tell.
+        #: The events registered with the kernel.
         self.watched = 0
         #: Whether there may be more to read than was read last.
         self.unread = False
@@ -77,14 +77,14 @@ class Connection:
         return size
 
     def next_message(self) -> "list[bytes | bytearray] | None":
-        """Return the next whole message's parts, None until more has come; answer pings by the way.
+        """Return the next whole message's parts, None until more has come; answer pings on the way.
 
         Raises:
             Violation: The peer does not speak the protocol.
         """
         reply: Reply | None = None
         while isinstance(event := self._decoder.next_event(), Reply):
-            reply = event  # one word of life will do for many pings
+            reply = event  # one answer is enough for many pings
         if reply is not None and self.unsent_bytes < CHUNK_BYTES:
             self._write(reply.data)
         return None if event is None else event.parts
@@ -107,7 +107,7 @@ class Connection:
         return True
 
     def close(self) -> None:
-        """Hang up; what was kept is forgotten."""
+        """Close the connection; what was kept is dropped."""
         self.closed = True
         self._unsent.clear()
         self._socket.close()

@@ -29,7 +29,7 @@ class ConnectionTable:
         return self._by_descriptor.get(descriptor)
 
     def add(self, connection: Connection) -> None:
-        """Take in a connection that was just accepted."""
+        """Add a connection that was just accepted."""
         self._by_identity[connection.identity] = self._by_descriptor[connection.descriptor] = connection
         self._of_process[connection.process] += 1
 

@@ -5,7 +5,7 @@ Laws of this file:
 1. No socket, no clock, no logger. Time is a parameter (seconds, monotonic).
 2. Every accepted request is answered exactly once, or forgotten with its caller; ``RequestLifecycle`` sees to it.
 3. What a worker's message means is decided by the table in ``Workers``.
-4. After every event the worker that serves is given what it asked for, if anything waits.
+4. After every event the serving worker gets what it asked for, if anything waits.
 
 Theory of operation: a request is split into pairs, which wait. The worker pulls; a pull is answered with a batch made
 of what waits at that moment (``PairQueue.take``). The logits that come back are noted in their requests; a request
@@ -27,7 +27,7 @@ from .workers import Workers
 
 #: The device time a batch should take, ms.
 DEFAULT_BATCH_MS = 100.0
-#: How long documents are read when nobody says otherwise.
+#: How long documents are read by default.
 DEFAULT_PLAN = WindowPlan(4)
 #: Memory of the score cache, bytes.
 DEFAULT_CACHE_BYTES = 32 << 20
@@ -79,7 +79,7 @@ class Broker:
 
     @property
     def expects_worker(self) -> bool:
-        """Whether what waits may still be scored: a worker serves, or one is there that loads."""
+        """Whether waiting pairs may still be scored: a worker serves, or one is loading."""
         return self._workers.expected
 
     # --- clients --------------------------------------------------------------------------------------
@@ -139,7 +139,7 @@ class Broker:
     def tick(self, now: float) -> list[Action]:
         """Do what time asks for: deadlines, and a worker that is silent or stuck.
 
-        What came in before ``now`` must have been taken: a worker is judged by what it has said.
+        Everything received before ``now`` must have been handled, so that no worker is given up with messages unread.
         """
         absent = None if self._workers.serving is not None else self.ready(now)[1]
         self._requests.expire(absent, now)
@@ -165,7 +165,7 @@ class Broker:
     # --- what is shown --------------------------------------------------------------------------------
 
     def ready(self, now: float) -> tuple[bool, str]:
-        """Return whether a request would be accepted and run now, and in words why or why not."""
+        """Return whether a request would be accepted and run now, and why (not), as text."""
         if (closed := self._closed(now)) is not None:
             return False, closed.message
         absent = self._workers.absent_reason()
@@ -199,7 +199,7 @@ class Broker:
         )
 
     def _peer_pids(self) -> dict[str, list[int]]:
-        """Return who is connected, as they say themselves: one name for each process, of the first so many."""
+        """Return the connected processes under the names they gave, once each, up to a limit."""
         pids: dict[str, list[int]] = {}
         for hello in list(dict(self._peers.values()).values())[:MAX_PEERS_SHOWN]:
             pids.setdefault(hello.name, []).append(hello.pid)

@@ -26,7 +26,7 @@ class Counters:
         padded_tokens: Tokens the device ran.
         device_runs: Inferences the worker cut its batches into.
         inference_ms: Device time.
-        npu_busy_us: How far the NPU's busy counter rose during batches, what two of them saw counted once.
+        npu_busy_us: How far the NPU's busy counter rose during batches, overlaps counted once.
         queue_ms: Time from arrival to first start, summed over answered requests.
         truncated_pairs: Pairs of which the model did not read the end.
         retried_pairs: Pairs run again because their batch was lost.
@@ -37,7 +37,7 @@ class Counters:
         refused_invalid: Messages refused because they were wrong.
         refused_overloaded: Requests refused because the queue was full.
         refused_unavailable: Requests refused while draining or after repeated worker deaths.
-        worker_hellos: Workers that came.
+        worker_hellos: Workers that connected.
         worker_losses: Workers that were lost without a good-bye.
     """
 

@@ -1,11 +1,11 @@
-"""Whose turn it is: deficit round-robin over callers, by estimated tokens (Shreedhar & Varghese 1995), with company.
+"""Whose turn it is: deficit round-robin over callers, by estimated tokens (Shreedhar & Varghese 1995), with filling.
 
 The caller whose turn it is starts a pair in every batch until it has spent its ``QUANTUM``; around that pair
 the batch is filled with the waiting pairs nearest to it in length, whoever's they are, because a batch of
-like lengths pads little. A caller that is served out of turn pays for it when its turn comes, and may be
+similar lengths needs little padding. A caller that is served out of turn pays for it when its turn comes, and may be
 ``ADVANCE`` tokens ahead at most. So the share of a caller does not depend on how large its requests are or
-how many it has. A caller that asks, waits for its answer and asks again is away for a batch or two in between:
-what it missed meanwhile is made up for when it comes back, up to ``CATCH_UP``.
+how many it has. A caller that waits for each answer before it asks again is absent for a batch or two in between:
+what it missed is made up for when it returns, up to ``CATCH_UP``.
 
 Within a caller, requests of one stream go first come, first served, and streams take turns by start-time fair
 queueing (Goyal, Vin & Cheng 1996): a request starts, in the caller's own time, where the stream's request before

@@ -3,7 +3,7 @@
 A batch takes from everything that waits: pairs to be run alone first, then by turns, interactive callers
 before bulk ones, except that after ``BULK_EVERY - 1`` batches in a row without it bulk goes first, so that
 it is slow but never starved. Identical pairs are computed once: those that wait start together, and one that
-comes while its like is on the device joins it.
+arrives while an identical one is on the device joins it.
 """
 
 from collections import deque
@@ -29,7 +29,7 @@ class IsolatedRetry(NamedTuple):
 class PairQueue:
     """Requests with pairs that have not started.
 
-    Law of this class: the first of ``_isolated`` is a pair that somebody still wants.
+    Law of this class: the first of ``_isolated`` is a pair whose request is still wanted.
     """
 
     def __init__(self) -> None:
@@ -87,7 +87,7 @@ class PairQueue:
         return joined
 
     def finish(self, entry: Entry) -> None:
-        """Note that the computation of an entry has ended, well or not: nobody can join it any more."""
+        """Note that the computation of an entry has ended, successfully or not: no pair can join it any more."""
         self._started.pop(entry[0][0].key(entry[0][1]), None)
 
     def retry_isolated(self, entry: Entry, *, implicated: bool) -> None:

@@ -1,17 +1,17 @@
-"""Whether the broker may judge others by the clock: not right after it stood still itself.
+"""Whether the broker may apply timeouts to others: not right after a stall of its own.
 
-Where the broker was stopped, or the whole machine was, the clock ran on while nobody could be heard. A worker speaks
-at least once a second, so one that is well is heard soon after; until then its silence says nothing of it.
+While the broker or the whole machine was stopped, the clock went on but no message could be read. A healthy worker
+sends one at least once a second, so it is heard from soon after; until then its silence means nothing.
 """
 
-#: A turn of the loop that took so much longer than it was to wait was a standstill, s.
+#: A turn of the loop that waited this much longer than intended was a stall, s.
 STANDSTILL_S = 2.0
-#: How long nobody is judged after one, s: longer than a worker is ever silent.
+#: How long no timeout is applied after one, s: longer than a worker is ever silent.
 PATIENCE_S = 1.5
 
 
 class Patience:
-    """Notes the loop's own standstills."""
+    """Detect stalls of the loop itself."""
 
     def __init__(self, now: float) -> None:
         self._turned = now
@@ -36,5 +36,5 @@ class Patience:
         return max(due, self._until)
 
     def judges(self, now: float) -> bool:
-        """Return whether anybody may be judged by ``now``."""
+        """Return whether timeouts may be applied by ``now``."""
         return now >= self._until

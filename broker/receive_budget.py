@@ -2,8 +2,8 @@
 
 A message that is large enough to count asks for all its room when its length is announced, and is read only once it
 has it; so those that have room can always finish, and what is on its way is never more than ``total``. A process
-has room for one message of the largest size, whatever it opens, so that it cannot keep others waiting; and where
-others wait, who has had room for ``PATIENCE_S`` and not finished has to make place.
+has room for one message of the largest size, whatever it opens, so that it cannot keep others waiting; and while
+others wait, a sender that has had room for ``PATIENCE_S`` without finishing loses it.
 """
 
 from dataclasses import dataclass
@@ -44,7 +44,7 @@ class ReceiveBudget(Generic[_Key]):
         return key in self.admit(now)
 
     def leave(self, key: _Key) -> None:
-        """Give up a place, whether it is held or waited for; ``admit`` then tells whose it is."""
+        """Give up a place, whether it is held or waited for; ``admit`` then returns whose it is."""
         self._waiting.pop(key, None)
         if (claim := self._admitted.pop(key, None)) is not None:
             self._used -= claim.size
@@ -55,7 +55,8 @@ class ReceiveBudget(Generic[_Key]):
     def admit(self, now: float) -> list[_Key]:
         """Give room to those that waited longest; return who has it now.
 
-        Who waits for room of its own process is passed by; who waits for room of all is not, or it might wait for ever.
+        A message that waits for its own process's room is passed over; one that waits for the total is not, or it might
+        wait forever.
         """
         admitted = []
         for key, claim in list(self._waiting.items()):
@@ -72,7 +73,7 @@ class ReceiveBudget(Generic[_Key]):
         return admitted
 
     def overdue(self, now: float) -> list[_Key]:
-        """Return who must make place: others wait, and it has had its room for ``PATIENCE_S``."""
+        """Return who must give up its room: others wait, and it has had it for ``PATIENCE_S``."""
         if not self._waiting:
             return []
         return [key for key, claim in self._admitted.items() if now >= claim.since + PATIENCE_S]

@@ -1,4 +1,4 @@
-"""One caller's request while the broker holds it: what waits, what is scored, what it took.
+"""One caller's request while the broker holds it: what waits, what is scored, how long it took.
 
 A request is split into *rows*, each scored by itself: one for every document, and one more for every further window of
 a document that the model cannot read at once. Only the worker can count tokens, so the windows of a document are known
@@ -111,7 +111,7 @@ class Request:
     def take_nearest(self, length: int | None) -> int:
         """Start the waiting row whose length is nearest to ``length`` (the longest for None); return it.
 
-        A batch of like lengths pads little. All rows are needed for the answer, so their order is free.
+        A batch of similar lengths needs little padding. All rows are needed for the answer, so their order is free.
         """
         return self.waiting.pop(-1 if length is None else self._nearest(length))[1]
 

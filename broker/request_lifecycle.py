@@ -230,7 +230,7 @@ class RequestLifecycle:
             self._answer(request, None, now)
 
     def retry(self, batch: InFlight, now: float, *, blame: bool) -> None:
-        """Run each pair of a lost batch again, alone; one that is to blame for the second time has failed."""
+        """Run each pair of a lost batch again, alone; a pair that is blamed a second time has failed."""
         for entry in batch.entries:
             self._queue.finish(entry)
             wanted = [(request, row) for request, row in entry if not request.done]
@@ -246,7 +246,7 @@ class RequestLifecycle:
     # --- going out ------------------------------------------------------------------------------------
 
     def cancel(self, request: Request) -> None:
-        """Forget a request whose caller does not want it any more."""
+        """Forget a request that its caller cancelled."""
         self._counters.cancelled_requests += 1
         self._counters.cancelled_pairs += self._forget(request)
 

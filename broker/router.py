@@ -1,6 +1,6 @@
-"""The broker's end of one of its sockets: takes connections in, tells who sent what and who is gone, sends answers.
+"""The broker's end of one of its sockets: accepts connections, yields messages with their senders, sends answers.
 
-It stands where a ROUTER of libzmq would (see ``zmtp`` for why it does not), and bounds what peers can make it hold:
+It takes the place of libzmq's ROUTER (``zmtp`` says why), and bounds what peers can make it hold:
 what they have announced, what was kept of it, what they do not read. A peer over a bound is disconnected, alone.
 """
 
@@ -24,9 +24,9 @@ from .zmtp import Violation
 
 logger = logging.getLogger("openvino_reranker.broker")
 
-#: Connections open at once. Each may hold a chunk that came, and a chunk of answers.
+#: Connections open at once. Each may hold a chunk of input and a chunk of answers.
 MAX_CONNECTIONS = 1024
-#: Large messages that are on their way at once, of all peers: four of the largest, bytes.
+#: Large messages arriving at once, of all peers: four of the largest, bytes.
 RECEIVING_BYTES = 4 * MAX_MESSAGE_BYTES
 #: What all peers together may leave unread before one that leaves more than a chunk is disconnected, bytes.
 UNSENT_BYTES = 32 << 20
@@ -38,9 +38,9 @@ _BURST_BYTES = 1 << 22
 _ACCEPTED = 8
 #: The most that is read at once of a large message, bytes.
 _SCRATCH_BYTES = 1 << 18
-#: Accepting goes on after so long when the process was out of descriptors, s.
+#: Accepting resumes after this long when the process was out of descriptors, s.
 _ACCEPT_AGAIN_S = 1.0
-#: How long a closing router goes on sending what it had to say, s.
+#: How long a closing router goes on sending its last messages, s.
 _LINGER_S = 0.3
 #: A line about a peer that was disconnected is written at most once in so many seconds.
 _COMPLAIN_EVERY_S = 1.0
@@ -53,7 +53,7 @@ class Router:
 
     Args:
         listening: The socket and its path; the socket belongs to the router from now on.
-        farewell: What to say to a peer that is disconnected, given the reason.
+        farewell: The last message to a peer that is disconnected, given the reason.
         max_unsent_bytes: How much one peer may leave unread.
         uids: Who may connect; None for all whom the socket's permissions admit.
     """
@@ -149,7 +149,7 @@ class Router:
         return gone
 
     def pause(self) -> None:
-        """Read and accept nothing more; answers still go out, and who closes is still told."""
+        """Read and accept nothing more; answers still go out, and closed connections are still reported."""
         self._paused = True
         self._accept_at = None
         self._listen(False)
@@ -203,7 +203,7 @@ class Router:
     # --- connections ----------------------------------------------------------------------------------
 
     def _look(self) -> None:
-        """See what the kernel has to tell: who can be read or written, who hung up, who wants in."""
+        """Poll the kernel: which connections can be read or written, hung up, or wait to be accepted."""
         for descriptor, events in self._epoll.poll(0):
             if descriptor == self._listening.fileno():
                 self._accept()
@@ -226,7 +226,7 @@ class Router:
         return connection.admitted and not self._paused
 
     def _watch(self, connection: Connection) -> None:
-        """Tell the kernel what we want to hear of a connection; that it was closed is told unasked."""
+        """Register the events we want of a connection with the kernel; a hang-up is always reported."""
         events = (select.EPOLLIN if self._readable(connection) else 0) | (
             select.EPOLLOUT if connection.unsent_bytes else 0
         )
@@ -250,7 +250,7 @@ class Router:
             except OSError as error:
                 if error.errno == errno.EMFILE and self._connections:
                     self._make_place("the broker is out of file descriptors")
-                else:  # the machine is out of something: whoever wants in waits
+                else:  # the machine is out of some resource: new connections wait
                     logger.warning("cannot accept connections on %s for now: %s", self.path, error)
                     self._accept_at = time.monotonic() + _ACCEPT_AGAIN_S
                     self._listen(False)
@@ -275,7 +275,7 @@ class Router:
         self._epoll.modify(self._listening.fileno(), select.EPOLLIN if accept else 0)
 
     def _drop(self, connection: Connection, reason: str) -> None:
-        """Disconnect a peer that went too far; tell it why, and the log."""
+        """Disconnect a peer that exceeded a bound; send it the reason, and log it."""
         self._dropped += 1
         if (now := time.monotonic()) >= self._complain_at:
             self._complain_at = now + _COMPLAIN_EVERY_S

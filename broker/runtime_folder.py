@@ -1,4 +1,4 @@
-"""The folder that the sockets are made in, where nobody else may have a say."""
+"""The folder of the sockets, which no other user may control."""
 
 import os
 import stat
@@ -11,7 +11,7 @@ def make_folder(folder: Path) -> None:
     """Make the runtime folder, open to its owner alone, or check that it is this user's.
 
     Raises:
-        SocketTaken: It belongs to another user, is open for writing to others, or is a link.
+        SocketTaken: It belongs to another user, is writable by others, or is a symlink.
         OSError: It cannot be made.
     """
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""The score cache: what the model said of a (query, document) before, so that the device is not asked again.
+"""The score cache: a (query, document) that was scored before does not go to the device again.
 
 It holds no text, only a keyed hash of it. Least recently used scores go first when the bound is reached.
 """

@@ -1,4 +1,4 @@
-"""The broker's shell: two routers, one poll loop, and the core's actions carried out."""
+"""The broker's shell: two routers and one poll loop, which carries out the core's actions."""
 
 import logging
 import math
@@ -33,12 +33,12 @@ logger = logging.getLogger("openvino_reranker.broker")
 
 #: How long a stopping broker goes on answering what it had accepted, s.
 DRAIN_S = 10.0
-#: How long clients are read before the worker has its turn, s, and how long the worker is, which may be judged only by
-#: all it has said.
+#: How long clients are read before it is the worker's turn, s, and how long the worker is, which is given up only once
+#: all its messages are read.
 TURN_S, WORKERS_TURN_S = 0.02, 1.0
-#: The longest sleep while somebody may have to be judged, s.
+#: The longest sleep while a timeout may have to be applied, s.
 LOOK_EVERY_S = 1.0
-#: How much a client, and a worker, may leave unread before it is given up, bytes.
+#: How much a client, and a worker, may leave unread before it is disconnected, bytes.
 CLIENT_UNREAD_BYTES, WORKER_UNREAD_BYTES = 4 << 20, 4 * MAX_MESSAGE_BYTES
 
 
@@ -47,7 +47,7 @@ class BrokerServer:
 
     Args:
         folder: Where the sockets are made.
-        listening: Sockets made by somebody else, by name (``requests``, ``workers``); made here if missing.
+        listening: Sockets passed in, by name (``requests``, ``workers``); made here if missing.
         limits: The bounds.
         batch_ms: The device time a batch should take, ms.
         plan: How long documents are read when a request does not say.
@@ -97,7 +97,7 @@ class BrokerServer:
                 ("workers", folder / WORKERS_SOCKET, 0o600),
             ):
                 opened.append(self._listening(name, path, mode, listening))
-        except BaseException:  # one without the other is of no use, and a file nobody listens on only puzzles
+        except BaseException:  # one without the other is useless, and a socket file without a listener misleads
             for made, _ in opened:
                 made.close()
             self._remove_own_sockets()
@@ -164,7 +164,7 @@ class BrokerServer:
             self._tick()
 
     def _tick(self) -> None:
-        """Do what time asks for, once all has been read that workers have said until then."""
+        """Apply timeouts, once everything that workers have sent until then is read."""
         now = time.monotonic()
         self._read_workers(now + WORKERS_TURN_S)
         # After reading: what a peer said before it closed counts.
@@ -203,7 +203,7 @@ class BrokerServer:
         wakeups = [self._stop_at, self._heartbeat.next_wakeup()]
         wakeups += [router.next_wakeup() for router in (self._clients, self._workers)]
         if (due := self._broker.next_wakeup()) is not None:
-            # Not in one sleep: a long one would hide that we ourselves stood still.
+            # Not in one sleep: a long one would hide a stall of our own.
             wakeups.append(min(self._patience.judges_from(due), now + LOOK_EVERY_S))
         due = min((each for each in wakeups if each is not None), default=None)
         return None if due is None else max(0.0, due - now)

@@ -1,4 +1,4 @@
-"""Running means of tokens per millisecond and bytes per token, and what they say of batches and waits."""
+"""Running means of tokens per millisecond and bytes per token, and the batch sizes and waits that follow."""
 
 from collections.abc import Sequence
 
@@ -57,10 +57,10 @@ class ThroughputEstimator:
         """Return the budget of a batch, within what the worker takes.
 
         It is ``batch_ms`` long; where much waits, a share of that, up to three times as long: longer batches pad less
-        and run in fuller shapes, and who waits for seconds anyhow does not notice.
+        and run in fuller shapes, and a caller that waits for seconds anyway does not notice.
 
         Args:
-            waiting_tokens: What waits, tokens; 0 where batches shall stay short for somebody who may come.
+            waiting_tokens: What waits, tokens; 0 where batches are to stay short for requests that may arrive.
         """
         if self.tokens_per_ms is None:
             wanted = _FIRST_BUDGET

@@ -11,18 +11,18 @@ from .request import Entry
 
 
 class Standing(Enum):
-    """Where a connection on the workers' socket stands. The table in ``core`` says what each message means in it."""
+    """The state of a connection on the workers' socket. The table in ``workers`` says what each message means in it."""
 
     #: It never said hello to this broker, or said goodbye.
     UNKNOWN = "unknown"
     #: It said hello and gets batches. One connection at most.
     SERVING = "serving"
-    #: It was given up (silent, stuck, out of reach) or replaced; nothing it says counts any more.
+    #: It was given up (silent, stuck, out of reach) or replaced; its messages are ignored from then on.
     DISMISSED = "dismissed"
 
 
 class Loss(NamedTuple):
-    """Why a worker was given up: the kind, for counting, and in words."""
+    """Why a worker was given up: the kind, for counting, and as text."""
 
     kind: Literal["silent", "stalled", "unreachable", "disconnected", "replaced", "fault"]
     words: str
@@ -58,9 +58,9 @@ class WorkerSession:
     """The worker that serves, from its hello until it leaves or is given up.
 
     Attributes:
-        heard: When it last said anything, s.
+        heard: When its last message arrived, s.
         pulls: Batches it has asked for and not been given.
-        stalled_ms: For how long its device has finished nothing, as it last said.
+        stalled_ms: For how long its device has finished nothing, as last reported.
         in_flight: What it holds, by batch number.
     """
 

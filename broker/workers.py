@@ -19,7 +19,7 @@ this table, which ``DECISIONS`` writes down. A connection is UNKNOWN until it sa
     (closed)         UNKNOWN                    lost; UNKNOWN               UNKNOWN
 
 So a worker that was stopped or stuck and comes back is never taken for a new, healthy one: it ends itself and is
-started anew. A lost worker's pairs run again, each alone; a pair that is lost alone is answered ``failed``, unless the
+restarted. A lost worker's pairs run again, each alone; a pair that is lost alone is answered ``failed``, unless the
 loss was clearly not its fault (the worker was stopped on purpose, or replaced).
 """
 
@@ -62,7 +62,7 @@ class Workers:
     """Who serves, who was dismissed, and what they are sent. See the table above.
 
     Args:
-        epoch: The broker's life, for welcomes.
+        epoch: Identifies this run of the broker, for welcomes.
         requests: What batches are made for.
         queue: What they are made of.
         counters: What happened is counted there.
@@ -170,7 +170,7 @@ class Workers:
 
     @property
     def expected(self) -> bool:
-        """Whether a worker serves, or one is there that loads."""
+        """Whether a worker serves, or one is loading."""
         return self.serving is not None or self._starting is not None
 
     def absent_reason(self) -> str | None:
@@ -314,7 +314,7 @@ class Workers:
         )
 
     def _part_with_other_models(self, now: float) -> None:
-        """Give up what another model began to score: two models' logits do not compare."""
+        """Give up requests that another model began to score: logits of two models cannot be compared."""
         assert self.serving is not None
         hello = self.serving.hello
         serves = (hello.model, hello.device, hello.precision)
@@ -329,7 +329,7 @@ class Workers:
         self._requests.abandon(lambda request: began_elsewhere(request.served), changed, now)
 
     def _lose(self, worker: WorkerSession, loss: Loss, now: float, *, blame: bool = True) -> None:
-        """Give up the worker that serves: nothing it says counts any more, and what it held runs again."""
+        """Give up the serving worker: its messages are ignored from now on, and what it held runs again."""
         self.serving = None
         self._dismissed[worker.identity] = (worker.hello.pid, loss.words)
         self._note("warning", f"lost the worker: {loss.words}")

@@ -1,9 +1,9 @@
 """ZeroMQ's wire protocol as the broker speaks it (ZMTP 3.1, RFC 37): bytes go in, messages come out.
 
-The broker's peers are ordinary ZeroMQ DEALERs, and this is what they meet in place of a ROUTER of libzmq. That one
-collects the parts of a message before it hands any of them on, without bound and unseen, and cannot disconnect a peer:
-one caller could make it hold all memory there is. Here every length is judged when it is announced, before what
-it announces is read.
+The broker's peers are ordinary ZeroMQ DEALERs, and this replaces libzmq's ROUTER. That one
+collects the parts of a message, without bound and unseen, before it passes any of them on, and cannot disconnect a
+peer: one caller could make it use all memory. Here every length is checked when it is announced, before the data is
+read.
 
 Laws of this file:
 
@@ -36,7 +36,7 @@ def _property(name: bytes, value: bytes) -> bytes:
     return bytes((len(name),)) + name + len(value).to_bytes(4, "big") + value
 
 
-#: What the broker says first, without waiting for the peer: a greeting (version 3.1, no security), and READY.
+#: What the broker sends first, without waiting for the peer: a greeting (version 3.1, no security), and READY.
 OPENING = b"".join(
     (
         b"\xff" + bytes(8) + b"\x7f" + b"\x03\x01" + _NULL + b"\x00" + bytes(31),
@@ -71,7 +71,7 @@ def head(parts: list[bytes]) -> bytes:
 
 
 class Decoder:
-    """Reads what one peer says, from its greeting on.
+    """Decode what one peer sends, from its greeting on.
 
     Args:
         max_part_bytes: Bytes of a message's second part.
@@ -124,7 +124,7 @@ class Decoder:
         return None
 
     def _read_greeting(self) -> bool:
-        """Read the peer's greeting; False until it is whole. What cannot become one is told at its first byte."""
+        """Read the peer's greeting; False until it is whole. It is refused at its first wrong byte."""
         buffer = self._buffer
         if (buffer and buffer[0] != 0xFF) or (len(buffer) > 9 and not buffer[9] & 1):
             raise Violation("it does not speak ZeroMQ's protocol")

@@ -1,4 +1,4 @@
-"""The client: ask the local rerank service from Python. Needs pyzmq and msgspec, nothing else."""
+"""The client: use the local rerank service from Python. Needs only pyzmq and msgspec."""
 
 from ..protocol.errors import (
     DeadlineExceeded,

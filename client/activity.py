@@ -1,11 +1,11 @@
-"""What the service has just done, from looks at its status: the figures that every status view shows."""
+"""Recent activity, from successive statuses of the service: the figures that every status view shows."""
 
 from collections import deque
 from dataclasses import dataclass
 
 from ..protocol.status_messages import Status
 
-#: Rates are those of so long a time, s: counters rise when a batch ends, which on a slow device is after a second.
+#: Rates are taken over this time, s: counters rise when a batch ends, which on a slow device is after a second.
 WINDOW_S = 5.0
 
 
@@ -74,5 +74,5 @@ class RecentActivity:
         return activity_between(self._looks[0], look)
 
     def forget(self) -> None:
-        """Begin anew: the service was away."""
+        """Start over: the service was unavailable."""
         self._looks.clear()

@@ -27,7 +27,7 @@ class AsyncReranker:
     Args:
         socket: The broker's requests socket; found by ``find_requests_socket`` if not given.
         priority: ``interactive``, or ``bulk`` for work that may wait behind others.
-        name: What to be called in the service's status.
+        name: The name shown in the service's status.
     """
 
     def __init__(
@@ -84,7 +84,7 @@ class AsyncReranker:
         """Rank texts that are checked and encoded already (``encode_query``, ``encode_documents``).
 
         ``caller`` and ``stream`` say who is charged, where this process speaks for others (``protocol.Rerank``).
-        ``wire_id``, at most 64 bytes and used once, is how the service's logs will call the request.
+        ``wire_id``, at most 64 bytes and used once, names the request in the service's logs.
         """
         allowed_ms = deadline_ms(timeout)
         asked_class = check_priority(priority or self.priority)
@@ -106,7 +106,7 @@ class AsyncReranker:
             scores = await _wait_for(answer, allowed_ms / 1000 + GRACE_S)
         finally:
             connection.cancel(request_id)
-            del answer  # it holds the error, which holds this frame: a circle around all the texts
+            del answer  # it refers to the error, which refers to this frame: a reference cycle that keeps all the texts
         return rank(scores, texts, ids, top_k)
 
     async def status(self, timeout: float = 5.0) -> Status:
@@ -141,7 +141,7 @@ class AsyncReranker:
 async def _wait_for(answer: "Future[_Answer]", seconds: float) -> _Answer:
     """Wait for an answer, as ``sync.wait_for``."""
     try:
-        # Not asyncio.wait_for: its frame keeps the future, and so the circle, to the end.
+        # Not asyncio.wait_for: its frame keeps the future, and so the cycle, to the end.
         async with asyncio.timeout(seconds):
             return await asyncio.wrap_future(answer)
     except TimeoutError:

@@ -1,8 +1,8 @@
-"""The socket to the broker, for the one thread that owns it: what it takes now, and what waits here.
+"""The socket to the broker, for the one thread that owns it: what it sends now, and what waits here.
 
-ZeroMQ queues for a broker that is gone or stopped, silently and without bound, and hands all of it to the next
+ZeroMQ queues for a broker that is gone or stopped, silently and without bound, and delivers all of it to the next
 one. So it is given little more than the broker reads; the rest waits here, in order, where ``withdraw`` can drop
-what nobody waits for any more.
+what no caller waits for any more.
 """
 
 import contextlib
@@ -47,7 +47,7 @@ class BrokerSocket:
         self._wakened = wakened
         self._waiting: OrderedDict[bytes, list[bytes]] = OrderedDict()
         self._met = False
-        #: Whether somebody holds the other end: a broker, or a service manager until it has started one.
+        #: Whether a process holds the other end: a broker, or a service manager until it has started one.
         self.reached = False
         self._poller = zmq.Poller()
         self._monitor: zmq.Socket[bytes] | None = None
@@ -78,7 +78,7 @@ class BrokerSocket:
         return self._wakened in dict(self._poller.poll(timeout_ms))
 
     def notice(self) -> bool:
-        """Note who came and went; True if a broker came that must be sent what the last one left unanswered."""
+        """Note connects and disconnects; True if a new broker must be sent what the last one left unanswered."""
         assert self._monitor is not None
         came = False
         while int(self._monitor.get(zmq.EVENTS)) & _READABLE:

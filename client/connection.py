@@ -1,9 +1,9 @@
-"""The process's one connection to the broker: a thread that owns the socket, and futures for everybody else.
+"""The process's one connection to the broker: a thread that owns the socket, and futures for all other threads.
 
-ZeroMQ sockets belong to one thread, so the sync client, the async client and the HTTP front all hand their
+ZeroMQ sockets belong to one thread, so the sync client, the async client and the HTTP front all pass their
 requests to this thread and wait for a future. Only the thread writes to the socket. What a broker that died
-had not answered is sent to the next one under the same socket (inference is pure), a few times at most; where
-nobody listens on the socket any more, it is answered ``Unavailable`` after ``PATIENCE_S``.
+had not answered is sent to the next one under the same socket (inference is pure), a few times at most; if
+nothing listens on the socket any more, it is answered ``Unavailable`` after ``PATIENCE_S``.
 """
 
 import atexit
@@ -31,8 +31,8 @@ from .pending import PendingTable
 
 logger = logging.getLogger(__name__)
 
-#: How long nobody may listen on the socket before requests under way are given up, s: ``serve`` starts a dead
-#: broker again sooner, and with systemd the socket is never without a listener.
+#: How long the socket may have no listener before requests in progress are given up, s: ``serve`` restarts a dead
+#: broker sooner, and with systemd the socket is never without a listener.
 PATIENCE_S = 5.0
 #: How often to look for a listener while there is none, ms.
 _LOOK_MS = 100
@@ -41,7 +41,7 @@ _LOOK_MS = 100
 class Connection:
     """A connection to the broker at ``path``, for all threads of this process.
 
-    Use ``Connection.shared``: connections to one path are one, counted by their users, and made anew in a
+    Use ``Connection.shared``: connections to one path are one, counted by their users, and reopened in a
     forked child (a socket and its thread do not cross a fork).
     """
 
@@ -56,10 +56,10 @@ class Connection:
         self._lock = threading.Lock()
         self._commands: deque[Callable[[BrokerSocket], object]] = deque()
         self._pending = PendingTable()
-        self._reached = True  # somebody listened a moment ago (``shared``); the thread knows better, soon
+        self._reached = True  # a process listened a moment ago (``shared``); the thread will soon know better
         self._closing = False
         self._patience_s = PATIENCE_S
-        self._unheard_since: float | None = None  # when nobody was first seen to listen
+        self._unheard_since: float | None = None  # since when the socket has had no listener
         self._ended: Unavailable | None = None
         self._waker, self._wakened = socket.socketpair()
         self._waker.setblocking(False)
@@ -224,7 +224,7 @@ class Connection:
         self._closing = True
 
     def _look_for_a_listener(self) -> None:
-        """Give up what is under way where nobody has listened on the socket for some time."""
+        """Give up requests in progress if the socket has had no listener for some time."""
         if self._reached or not self._pending:
             self._unheard_since = None
             return

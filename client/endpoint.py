@@ -1,4 +1,4 @@
-"""Where the service is asked: its HTTP port or its socket, by one name."""
+"""Where the service is: its HTTP port or its socket, under one name."""
 
 import functools
 from collections.abc import Sequence
@@ -41,7 +41,7 @@ class AsyncRanks(Protocol):
 
 
 def check_endpoint(endpoint: str | None) -> None:
-    """Check that ``endpoint`` names a place to ask.
+    """Check that ``endpoint`` is a URL, an absolute path, or empty.
 
     Raises:
         ValueError: Neither a URL nor an absolute path nor nothing.
@@ -57,7 +57,7 @@ def reranker_at(endpoint: str | None) -> Reranker | HttpReranker:
     """Return the process's reranker for an endpoint.
 
     Args:
-        endpoint: A URL, the absolute path of a socket, or nothing for the socket that a client finds by itself.
+        endpoint: A URL, the absolute path of a socket, or nothing for the default socket.
 
     Raises:
         ValueError: It is none of these.

@@ -11,7 +11,7 @@ from .endpoint import AsyncRanks, Ranks, async_reranker_at, reranker_at
 from .ranking import Ranking
 from .sync import GRACE_S, TIMED_OUT, check_top_k
 
-#: How much of the time is kept for the service's own answer that the rest of it was not enough.
+#: Share of the time reserved for the service's own answer that the rest was not enough.
 _GRACE_SHARE = 0.1
 
 D = TypeVar("D", bound=Document)
@@ -19,7 +19,7 @@ D = TypeVar("D", bound=Document)
 
 @dataclass(frozen=True, slots=True)
 class FallbackResult(Generic[D]):
-    """The documents to go on with, and how they came by their order.
+    """The documents to use, and how they were ordered.
 
     Attributes:
         documents: The ``top_k`` best, in order; the first ``top_k`` as given when ``rerank_error`` is set.
@@ -46,10 +46,10 @@ def rerank_or_keep_order(
     *,
     reranker: Ranks | None = None,
 ) -> FallbackResult[D]:
-    """Rerank if the service can, keep the given order if it cannot. Service trouble never raises.
+    """Rerank if the service can, keep the given order if it cannot. Never raises because of the service.
 
     Args:
-        query: What is looked for.
+        query: The query.
         documents: In the vector store's order, best first; nothing is written back to the store.
         top_k: How many to keep; None or 0 for all.
         timeout: Seconds after which the given order is kept, at most.

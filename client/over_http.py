@@ -1,7 +1,7 @@
-"""The client over HTTP, for programs that reach the service's port and not its socket. Needs no package more.
+"""The client over HTTP, for programs that can reach the service's port but not its socket. Needs no further package.
 
-A call opens a connection of its own: on one machine that costs a fraction of a millisecond, and nothing has to be
-kept, shared between threads or noticed to be gone.
+A call opens a connection of its own: on one machine that costs a fraction of a millisecond, and no
+connection has to be kept, shared between threads or checked for being closed.
 """
 
 import asyncio
@@ -65,7 +65,7 @@ class _Error(msgspec.Struct):
 class HttpReranker:
     """Rank documents through the service's HTTP front, as ``Reranker`` does through its socket.
 
-    Any number of threads may use one. No proxy is asked, whatever the environment names.
+    Any number of threads may use one. No proxy is used, whatever the environment sets.
 
     Args:
         url: ``http://127.0.0.1:18818``, or with a path before ``/rerank``; a whole ``…/rerank`` is taken too.
@@ -99,7 +99,7 @@ class HttpReranker:
     ) -> Ranking:
         """Return the documents in order of relevance; arguments and errors as in ``Reranker.rerank``.
 
-        The service is not told the time: ``timeout`` and ``grace`` together bound the call, and hanging up drops
+        The timeout is not sent to the service: ``timeout`` and ``grace`` together bound the call, and hanging up drops
         the pairs that have not started. ``Ranking.precision`` is empty where the front does not name it.
         """
         body = _encode(query, documents, top_k, check_priority(priority or self.priority))
@@ -147,7 +147,7 @@ class HttpReranker:
 class AsyncHttpReranker:
     """``HttpReranker`` for asyncio programs: each call has a thread of the loop's pool.
 
-    A cancelled task stops waiting; its request goes on until its time is over.
+    A cancelled task stops waiting; its request runs on until its timeout.
     """
 
     def __init__(self, url: str, *, priority: RequestClass = "interactive") -> None:

@@ -1,4 +1,4 @@
-"""Requests on their way: who waits for which answer. Plain bookkeeping, no socket and no clock.
+"""Requests in progress: who waits for which answer. Plain bookkeeping, no socket and no clock.
 
 Law of this file: every entry leaves exactly once, by ``resolve``, ``forget``, ``to_resend`` or ``fail_all``.
 """
@@ -22,7 +22,7 @@ MOST_LOSSES = 4
 
 @dataclass(slots=True)
 class PendingRequest:
-    """One request, whether the broker of now was sent it, and how many brokers were lost with it."""
+    """One request: whether the current broker was sent it, and how many brokers were lost with it."""
 
     request: Request
     answer: "Future[Answer]" = field(default_factory=Future)
@@ -50,7 +50,7 @@ class PendingTable:
         return entry.request if entry else None
 
     def resolve(self, message: BrokerMessage) -> None:
-        """Hand an answer to whoever waits for it; an answer nobody waits for is dropped."""
+        """Resolve the future that waits for an answer; an answer that nothing waits for is dropped."""
         if isinstance(message, Welcome):
             return
         entry = self._waiting.pop(message.id, None)

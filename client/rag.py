@@ -17,7 +17,7 @@ _SWITCH = {"true": True, "1": True, "yes": True, "on": True, "false": False, "0"
 
 
 class RagSettingError(ValueError):
-    """A variable has a value it cannot have; the message names the variable and says what it can be."""
+    """A variable has an invalid value; the message names the variable and its possible values."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,11 +25,11 @@ class RagSettings:
     """Whether and how a RAG program reranks.
 
     Attributes:
-        enabled: Rerank at all; if not, the vector store's order stands and nothing is asked.
-        url: The service's URL, the path of its socket, or empty for the socket that a client finds by itself.
+        enabled: Rerank at all; if not, the vector store's order is kept and no service is called.
+        url: The service's URL, the path of its socket, or empty for the default socket.
         initial_k: Candidates to fetch from the vector store when reranking.
-        top_k: Passages to hand to the language model.
-        timeout_ms: How long reranking may take, ms; after that the vector store's order stands.
+        top_k: Passages to give to the language model.
+        timeout_ms: How long reranking may take, ms; after that the vector store's order is kept.
     """
 
     enabled: bool = False
@@ -84,11 +84,11 @@ class RagSettings:
         """Return the ``top_k`` best candidates, or the first ``top_k`` where the service cannot say.
 
         Args:
-            query: What is looked for.
+            query: The query.
             candidates: In the vector store's order, best first: texts, or mappings with ``text`` and an optional
                 ``id``. Nothing is written back to the store.
 
-        Never raises for service trouble: ``rerank_error`` says why the given order was kept. While reranking is
+        Never raises because of the service: ``rerank_error`` says why the given order was kept. While reranking is
         off, that is None and so is ``ranking``.
         """
         if not self.enabled:

@@ -82,7 +82,7 @@ def rank(answer: Scores, texts: Sequence[bytes], ids: Sequence[str | None], top_
     Args:
         answer: One logit per document.
         texts: The documents' UTF-8, in the same order.
-        ids: Their ids, likewise.
+        ids: Their ids, in the same order.
         top_k: How many to keep; None or 0 for all.
     """
     logits = answer.scores

@@ -23,7 +23,7 @@ _Answer = TypeVar("_Answer")
 #: Tokens; far more than any model's window, which bounds it anyhow.
 MAX_STRIDE = 1 << 20
 
-#: How much longer than the deadline to wait for the broker's own answer, which says more, s.
+#: How much longer than the deadline to wait for the broker's own, more detailed answer, s.
 GRACE_S = 1.0
 #: The message when even that time has passed.
 TIMED_OUT = "timed out after {:.1f} s; the broker did not respond"
@@ -33,7 +33,7 @@ class Reranker:
     """Rank documents through the local rerank service.
 
     Cheap to create: all rerankers of a process share one connection, opened at the first call. Thread-safe;
-    a forked child connects anew.
+    a forked child opens its own connection.
 
     Args:
         socket: The broker's requests socket; found by ``find_requests_socket`` if not given.
@@ -61,7 +61,7 @@ class Reranker:
         """Return the documents in order of relevance to the query, best first.
 
         Args:
-            query: What is looked for.
+            query: The query.
             documents: Strings, or mappings with ``text`` and an optional ``id``.
             top_k: How many to return; None or 0 for all.
             timeout: Seconds until the answer must be there; the service drops the request after that. 600 at most.
@@ -70,7 +70,7 @@ class Reranker:
                 its beginning. None: the service's default.
             window_stride: Tokens from the beginning of one window to that of the next; None: the service's default.
             use_cache: Take scores that the service has computed before; False: have the device compute them again.
-            grace: Seconds to wait beyond that for the service's own answer, which says more.
+            grace: Seconds to wait beyond ``timeout`` for the service's own, more detailed answer.
 
         Raises:
             InvalidRequest: The request is wrong (``TooLarge``: over a bound).
@@ -97,7 +97,7 @@ class Reranker:
             scores = wait_for(answer, started + allowed_ms / 1000 + grace - time.monotonic())
         finally:
             connection.cancel(request_id)
-            del answer  # it holds the error, which holds this frame: a circle around all the texts
+            del answer  # it refers to the error, which refers to this frame: a reference cycle that keeps all the texts
         return rank(scores, texts, ids, top_k)
 
     def status(self, timeout: float = 5.0) -> Status:
@@ -147,7 +147,7 @@ def check_priority(priority: str) -> RequestClass:
     """Return ``priority`` if it is one.
 
     Raises:
-        InvalidArgument: It is not; names those there are.
+        InvalidArgument: It is not; the message names the choices.
     """
     for choice in REQUEST_CLASSES:
         if priority == choice:

@@ -1,1 +1,1 @@
-"""What all components share: messages, limits, the error tree, socket paths. Imports nothing of ours."""
+"""What all components share: messages, limits, the error tree, socket paths. Imports no other part of this package."""

@@ -53,7 +53,7 @@ class Cancel(Message, frozen=True, tag="cancel", gc=False):
 
 
 class Welcome(Message, frozen=True, tag="welcome"):
-    """Answer ``Hello``: this broker's life (``epoch`` changes when it restarts) and its bounds.
+    """Answer ``Hello``: this broker's run (``epoch`` changes when it restarts) and its bounds.
 
     The bounds are there for clients in other languages; this package's own know them.
     """

@@ -8,7 +8,7 @@
     │   ├── TooLarge        413  a bound on documents or bytes, named in the message
     │   └── WrongVersion    400  the two sides speak different versions of the protocol
     └── ServiceError             the request is fine, the service could not answer it
-        ├── Overloaded      429  the queue is full; ``retry_after_ms`` says when to come back
+        ├── Overloaded      429  the queue is full; ``retry_after_ms`` says when to retry
         ├── Failed          500  the model failed on it twice, or returned NaN or infinity
         ├── Unavailable     503  no broker, no worker, or it is draining
         └── DeadlineExceeded 504 no answer within the request's time
@@ -24,7 +24,7 @@ class RerankError(Exception):
 
     Attributes:
         message: What was wrong and what to do, one sentence.
-        retry_after_ms: When to come back, ms; None where waiting does not help or nobody knows.
+        retry_after_ms: When to retry, ms; None where waiting does not help or the time is unknown.
     """
 
     code: ClassVar[str] = "error"
@@ -73,7 +73,7 @@ class ServiceError(RerankError):
 
 
 class Overloaded(ServiceError):
-    """The queue is full; come back after ``retry_after_ms``."""
+    """The queue is full; retry after ``retry_after_ms``."""
 
     code = "overloaded"
     status = 429

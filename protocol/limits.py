@@ -37,10 +37,10 @@ class Limits(msgspec.Struct, frozen=True):
     max_deadline_ms: int = 600_000
 
 
-#: What holds when nobody says otherwise.
+#: The defaults.
 DEFAULT_LIMITS = Limits()
 
-#: Documents that are looked at in one request. Some more than are allowed, so that who has a few too many hears so.
+#: Documents that are decoded in one request: more than are allowed, so that slightly too many get a clear error.
 MAX_DOCUMENTS_READ = 10 * DEFAULT_LIMITS.documents
 #: The largest message, bytes: the texts of the largest request, a length of at most 5 bytes before each document that
 #: is looked at (msgpack), and 8 KiB for all else. The worker's largest is smaller (``broker.batch_budget``).

@@ -1,7 +1,7 @@
 """What every message is made of: the base class, the kinds of its fields.
 
 A message is a msgpack map whose ``type`` names it. Texts travel as msgpack *bin* holding UTF-8, so that the broker
-hands them on as it got them. SPEC.md, section "Wire protocol", says the same in prose for writers of other clients.
+passes them on unchanged. SPEC.md, section "Wire protocol", says the same in prose for writers of other clients.
 """
 
 from typing import Annotated, Literal, get_args

@@ -62,7 +62,7 @@ def path_problem(path: Path) -> str | None:
 
 
 def check_socket(path: Path) -> None:
-    """Check that ``path`` is a socket this user may connect to: ZeroMQ itself would retry for ever in silence.
+    """Check that ``path`` is a socket this user may connect to: ZeroMQ itself would retry forever without an error.
 
     Raises:
         Unavailable: Nothing there, not a socket, forbidden, or the path is too long; says what to do.
@@ -94,7 +94,7 @@ def _check_folder(folder: Path) -> None:
 
     Raises:
         Unavailable: It is not, or is a link, or others may write to it.
-        OSError: It cannot be looked at.
+        OSError: It cannot be inspected.
     """
     if folder.parent != Path("/tmp"):  # noqa: S108
         return
@@ -110,7 +110,7 @@ def _check_folder(folder: Path) -> None:
 
 
 def check_listening(path: Path) -> None:
-    """Check that somebody listens on the socket at ``path`` (a broker, or systemd in its place); does not wait.
+    """Check that a process listens on the socket at ``path`` (a broker, or systemd in its place); does not wait.
 
     Raises:
         Unavailable: The socket is a dead broker's, left behind.

@@ -1,4 +1,4 @@
-"""What a request may hold, checked over its UTF-8 by whoever takes one in: the client, the HTTP front, the broker.
+"""What a request may hold, checked on its UTF-8 wherever one enters: the client, the HTTP front, the broker.
 
 Flaws are returned and not raised: a raised error holds its frames, and with them the request's texts.
 """

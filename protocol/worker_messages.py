@@ -35,7 +35,7 @@ class WorkerHello(Message, frozen=True, tag="worker_hello"):
 
 
 class WorkerStarting(Message, frozen=True, tag="worker_starting", gc=False):
-    """Tell what a worker does that is not ready yet (loading, compiling); its hello comes on another connection."""
+    """Report what a starting worker is doing (loading, compiling); its hello follows on another connection."""
 
     pid: Count
     doing: Annotated[str, Meta(max_length=500)]
@@ -46,7 +46,7 @@ class Pull(Message, frozen=True, tag="pull", gc=False):
 
 
 class Progress(Message, frozen=True, tag="progress", gc=False):
-    """Tell that the worker's loop runs, and for how long the device has not finished anything, ms (0: idle)."""
+    """Report that the worker's loop runs, and for how long the device has finished nothing, ms (0: idle)."""
 
     stalled_ms: Milliseconds = 0.0
 
@@ -113,7 +113,7 @@ class WorkerState(Message, frozen=True, tag="worker_state"):
 
 
 class WorkerBye(Message, frozen=True, tag="worker_bye", gc=False):
-    """Say that the worker stops and wants nothing more.
+    """Announce that the worker stops and pulls no more.
 
     ``fault``: because the device failed, so that what it holds may be to blame.
     """

@@ -13,7 +13,7 @@ class OpenVINORanker:
     """Put documents in order of relevance; copies of them, whose score is the relevance (0..1).
 
     Args:
-        endpoint: Where the service is asked: a URL, a socket's path, or None for the usual socket.
+        endpoint: Where the service is: a URL, a socket's path, or None for the default socket.
         top_k: How many documents to keep; None for all.
         timeout: Seconds until the answer must be there.
         keep_order: Leave order and scores as they are when the service cannot answer, instead of raising.

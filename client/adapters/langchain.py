@@ -12,7 +12,7 @@ class OpenVINORerank(BaseDocumentCompressor):
     """Put documents in order of relevance; copies of them, with ``relevance_score`` added to their metadata.
 
     Attributes:
-        endpoint: Where the service is asked: a URL, a socket's path, or None for the usual socket.
+        endpoint: Where the service is: a URL, a socket's path, or None for the default socket.
         top_n: How many documents to keep; None for all.
         timeout: Seconds until the answer must be there.
         keep_order: Leave the order as it is when the service cannot answer, instead of raising.

@@ -10,7 +10,7 @@ class OpenVINORerank(BaseNodePostprocessor):
     """Put nodes in order of relevance; their scores become the relevance (0..1), the nodes stay as they are.
 
     Attributes:
-        endpoint: Where the service is asked: a URL, a socket's path, or None for the usual socket.
+        endpoint: Where the service is: a URL, a socket's path, or None for the default socket.
         top_n: How many nodes to keep; None for all.
         timeout: Seconds until the answer must be there.
         keep_order: Leave order and scores as they are when the service cannot answer, instead of raising.

@@ -1,4 +1,4 @@
-"""What all adapters do: order texts through the service, or leave them as they are where that is wished."""
+"""What all adapters do: order texts through the service, or keep their order on an error if that is set."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ Place = tuple[int, float | None]
 
 @dataclass(frozen=True, slots=True)
 class Ordering:
-    """Where texts are ordered, how long that may take (s), and whether trouble leaves them in their order."""
+    """Where texts are ordered, how long that may take (s), and whether an error keeps their order."""
 
     endpoint: str | None
     timeout: float
