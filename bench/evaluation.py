@@ -1,4 +1,4 @@
-"""A judged collection through a running service: its rankings, and what they are worth beside the first stage's."""
+"""A judged collection through a running service: its rankings, and their quality beside the first stage's."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -12,7 +12,7 @@ from ..protocol.errors import RerankError
 from .judged import DEPTH, JudgedQuery, Quality, quality
 from .metrics import ndcg
 
-#: Queries under way at once: enough for the service to fill its batches from several.
+#: Queries in progress at once: enough for the service to fill its batches from several.
 IN_FLIGHT = 4
 #: One of them may wait behind whatever else the service does, s.
 TIMEOUT_S = 300.0
@@ -28,7 +28,7 @@ def rerank_all(
     """Have the device rank every query's candidates; return the rankings, and how long all took, s.
 
     Args:
-        reranker: Who asks the service, from several threads.
+        reranker: Asks the service, from several threads.
         queries: The collection.
         on_answer: Called after each answer, in any thread.
 

@@ -1,4 +1,4 @@
-"""The least that three Python processes take to hand a message on: what of a request's latency is nobody's fault.
+"""The least that three Python processes take to pass a message on: latency that no service could avoid.
 
 A client, a relay and an answerer, joined as the service's are: ZeroMQ DEALERs and ROUTERs over Unix sockets. The
 message is empty, and nothing is done with it.
@@ -52,7 +52,7 @@ def _ask(client: "zmq.Socket[bytes]") -> float:
 
 
 def _relay(front: str, back: str) -> None:
-    """Hand each client's message to the answerer, and its answer back."""
+    """Pass each client's message to the answerer, and its answer back."""
     context = zmq.Context()
     clients, workers = context.socket(zmq.ROUTER), context.socket(zmq.DEALER)
     clients.bind(front)

@@ -8,7 +8,7 @@ import msgspec
 
 from .metrics import ndcg, recall, reciprocal_rank
 
-#: How deep the metrics look: what a language model is handed at most.
+#: How deep the metrics look: the most that a language model is given.
 DEPTH = 10
 
 _Id = Annotated[str, msgspec.Meta(min_length=1)] | int
@@ -53,7 +53,7 @@ class JudgedQuery:
         qid: Its id.
         query: Its text.
         ids: The candidates' ids, in the first stage's order.
-        texts: Their texts, likewise.
+        texts: Their texts, in the same order.
         qrels: The grade of every judged document; 0 is not relevant.
     """
 

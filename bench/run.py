@@ -54,8 +54,8 @@ def run_load(
 ) -> float:
     """Let every caller of every group send its requests of these numbers; return the time to the last answer, s.
 
-    One pair before the start is not counted: it opens connections. What a caller that died did not ask any more
-    is answered ``lost``.
+    One pair before the start is not counted: it opens connections. Requests that a caller did not send because it died
+    are answered ``lost``.
     """
     context = multiprocessing.get_context("spawn")
     members = [group for group in groups for _ in range(group.callers)]

@@ -17,7 +17,7 @@ class Workload:
 
     Attributes:
         repeat: The share of a request's passages that the caller had asked before, 0 to 1. Above 0 a caller asks one
-            question again and again, as somebody does who looks for something.
+            question again and again, as a person searching does.
         salt: What tells this run's texts from another's.
     """
 

@@ -53,7 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Run the load and print what it showed; 0 if every request was answered with scores."""
+    """Run the load and print the results; 0 if every request was answered with scores."""
     # multiprocessing starts its processes with -c, which would import from the working folder.
     os.environ["PYTHONSAFEPATH"] = "1"
     settings = read_settings(arguments)

@@ -43,7 +43,7 @@ class Child:
     def start(self) -> None:
         """Start the process, in a session of its own: Ctrl-C comes to us, and we stop it in order."""
         self._process = subprocess.Popen(
-            # -P: the working folder is no place to import from, whatever lies there.
+            # -P: nothing is imported from the working folder.
             [sys.executable, "-P", "-m", "openvino_reranker", self.command, *self._options],
             env=self._environment,
             pass_fds=self._fds,
@@ -61,7 +61,7 @@ class Child:
         return status
 
     def kill(self) -> None:
-        """End the process now, also one that is stopped (SIGSTOP) or hangs."""
+        """Kill the process, even if it is stopped (SIGSTOP) or hangs."""
         if self._process is not None:
             self._process.kill()
         self.supervision.killed()

@@ -81,7 +81,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _try(arguments: argparse.Namespace, settings: Settings, folder: Path, results: dict[str, Any]) -> int:
-    """Try the NPU out, into ``results``; return the exit status."""
+    """Test the NPU, into ``results``; return the exit status."""
     from ..npu_worker.doctor.sweep import sweep
     from ..npu_worker.doctor.trial import try_npu
     from ..npu_worker.errors import WorkerError
@@ -97,7 +97,7 @@ def _try(arguments: argparse.Namespace, settings: Settings, folder: Path, result
     except KeyboardInterrupt:
         results["failed"] = "interrupted"
         return 130
-    except Exception as error:  # whatever it is, it is what the report is for
+    except Exception as error:  # any failure is what the report is for
         known = isinstance(error, WorkerError)
         results["failed"] = str(error) if known else "".join(traceback.format_exception(error))
         print(f"openvino-reranker: {error}", file=sys.stderr)
@@ -106,7 +106,7 @@ def _try(arguments: argparse.Namespace, settings: Settings, folder: Path, result
 
 
 def _offer(best: Mapping[str, Any], settings: Settings) -> None:
-    """Print the setting that the sweep found best, and write it into the environment file if the person says so."""
+    """Print the setting that the sweep found best, and write it into the environment file if the user agrees."""
     lines = setting_lines(best, settings)
     print(f"\nFastest here, {best['factor']} times what is set now ({best['variant']}):\n  " + "\n  ".join(lines))
     file = Path("~/.config/openvino-reranker/environment").expanduser()

@@ -37,7 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Rerank the collection and print what that is worth; 0 if every query was answered."""
+    """Rerank the collection and print its quality; 0 if every query was answered."""
     settings = read_settings(arguments)
     try:
         report = _evaluate(_read(arguments.data), target_of(arguments, settings))

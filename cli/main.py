@@ -1,4 +1,4 @@
-"""The program: one table of its commands, and what happens to whatever they raise."""
+"""The program: one table of its commands, and how their errors are reported."""
 
 import argparse
 import importlib
@@ -94,7 +94,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
-        sys.stderr.close()  # whoever read our output is gone; nothing more can be said
+        sys.stderr.close()  # the reader of our output is gone; nothing more can be written
         return 141
     except ModuleNotFoundError as error:
         if error.name is None or error.name.startswith("openvino_reranker"):

@@ -45,7 +45,7 @@ restarted.
 
 logger = logging.getLogger("openvino_reranker.serve")
 
-#: Between two questions to the broker whether it is ready, until it is, s.
+#: Between two checks whether the broker is ready, until it is, s.
 _ASK_AGAIN_S = 0.1
 _INSTEAD = "stop it, or choose another folder with --runtime-dir"
 
@@ -143,7 +143,7 @@ class _Supervisor:
                 child.stop(functools.partial(self._hurried, stop))
 
     def _hurried(self, stop: StopSignal) -> bool:
-        self._reports.read()  # or a child would wait for room for its next report
+        self._reports.read()  # or a child would block on its next report
         return stop.count > 1
 
     def _timeout_ms(self) -> int | None:
@@ -155,7 +155,7 @@ class _Supervisor:
         return max(0, int((min(due) - now) * 1000) + 1) if due else None
 
     def _look_after_children(self) -> int:
-        """Start, kill and start again what must be; return a status if the service cannot go on."""
+        """Start, kill and restart children as needed; return a status if the service cannot go on."""
         for pid, report in self._reports.read():
             for child in self._children:
                 if child.pid == pid:
@@ -178,7 +178,7 @@ class _Supervisor:
         return 0
 
     def _announce(self) -> None:
-        """Print the address once a request would be answered."""
+        """Print the address once requests can be answered."""
         try:
             status = self._reranker.status(timeout=1.0)
         except RerankError:

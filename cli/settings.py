@@ -1,4 +1,4 @@
-"""Every setting: one table of environment variables and flags. A flag wins over its variable."""
+"""Every setting: one table of environment variables and flags. A flag takes precedence over its variable."""
 
 import argparse
 import os
@@ -266,7 +266,7 @@ def read_settings(arguments: argparse.Namespace, environ: Mapping[str, str] | No
     """Return the settings in force: flags, else environment, else defaults. An empty variable is not set.
 
     Raises:
-        SettingError: A value is not allowed; names the flag or variable and says what is.
+        SettingError: A value is not allowed; the message names the flag or variable and what is allowed.
     """
     environ = os.environ if environ is None else environ
     values: dict[str, Any] = {}

@@ -80,7 +80,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace, sysfs: Path = SYSFS) -> int:
-    """Run all checks and print them; 0 only if all hold."""
+    """Run all checks and print them; 0 only if all pass."""
     target = target_of(arguments, read_settings(arguments))
     deadline = time.monotonic() + arguments.timeout
     counter = read_counter(sysfs)
@@ -92,7 +92,7 @@ def run(arguments: argparse.Namespace, sysfs: Path = SYSFS) -> int:
                     fixture.query,
                     fixture.passages,
                     timeout=max(1.0, deadline - time.monotonic()),
-                    use_cache=False,  # a score of before proves nothing of now
+                    use_cache=False,  # a cached score proves nothing about now
                 )
                 for fixture in FIXTURES
             ]
@@ -116,7 +116,7 @@ def run(arguments: argparse.Namespace, sysfs: Path = SYSFS) -> int:
 
 
 def check(fixture: Fixture, ranking: Ranking) -> list[str]:
-    """Return what is wrong with a ranking; nothing if all is right."""
+    """Return what is wrong with a ranking; nothing if all is correct."""
     scores = [hit.score for hit in ranking.hits]
     problems = []
     if sorted(ranking.order) != list(range(len(fixture.passages))):
@@ -151,7 +151,7 @@ def check_counter(before: int | str, after: int | str) -> list[str]:
 
 
 def _wait_ready(target: Target, deadline: float) -> None:
-    """Wait for a service that is starting; one that is not there is not waited for.
+    """Wait for a service that is starting; fail at once if there is none.
 
     Raises:
         Unavailable: It cannot be reached, or was not ready in time.

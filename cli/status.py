@@ -44,7 +44,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def watch(reranker: Reranker, every_s: float) -> Iterator[Status | RerankError]:
-    """Yield the status, or why there is none, every so many seconds for ever."""
+    """Yield the status, or why there is none, every few seconds, forever."""
     while True:
         try:
             yield reranker.status()

@@ -17,7 +17,7 @@ from .status import errors_in_words
 
 #: Samples in the chart.
 _CHART = 40
-#: So many callers are named.
+#: How many callers are named.
 _CALLERS = 4
 _BARS = " ▁▂▃▄▅▆▇█"
 
@@ -96,7 +96,7 @@ def _now(activity: Activity | None) -> str:
 
 
 def _means(activity: Activity | None) -> str:
-    """Return what only a time in which something was answered or computed has."""
+    """Return the figures that exist only for a period in which something was answered or computed."""
     if activity is None:
         return "-"
     means = [

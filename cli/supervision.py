@@ -12,13 +12,13 @@ from ..protocol.timeouts import DEFAULT_TIMEOUTS
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """The limits of time of ``serve``, s."""
+    """The timeouts of ``serve``, s."""
 
     #: From the start to ``READY=1``; a component that needs more asks for it (``EXTEND_TIMEOUT_USEC``).
     start: float = 120.0
     #: Between two ``WATCHDOG=1``.
     watchdog: float = DEFAULT_TIMEOUTS.watchdog
-    #: A component that was ready for so long did not fail because of its start.
+    #: A component that was ready for this long did not fail because of its start.
     settled: float = 2.0
     #: The pause before one that did fail right after its start is started again: the first, and the longest.
     first_pause: float = 0.5
@@ -30,7 +30,7 @@ class Limits:
 
 
 class Supervision:
-    """What is known of one component's process, and what follows from it."""
+    """The state of one component's process, and what follows from it."""
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits

@@ -15,7 +15,7 @@ logger = logging.getLogger("openvino_reranker")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Run the worker until told to stop; the exit status says whether starting again can help."""
+    """Run the worker until told to stop; the exit status says whether restarting can help."""
     settings = start(arguments)
     from ..npu_worker.worker import run_worker  # takes a second to load
 

@@ -1,4 +1,4 @@
-"""Listening sockets handed over by the service manager (sd_listen_fds(3)), checked before anybody uses them.
+"""Listening sockets passed by the service manager (sd_listen_fds(3)), checked before use.
 
 ZeroMQ accepts any descriptor as a listening socket and then waits silently, so a wrong one must be an error here,
 with a message that names it.

@@ -1,1 +1,1 @@
-"""The HTTP front: rerank APIs that programs already speak, over the same queue. Stateless."""
+"""The HTTP front: rerank APIs that programs already use, over the same queue. Stateless."""

@@ -1,4 +1,4 @@
-"""Whether who asks is a browser: it names HTML among what it accepts."""
+"""Whether a request comes from a browser: its ``Accept`` names HTML."""
 
 
 def prefers_html(accept: str) -> bool:

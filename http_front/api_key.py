@@ -1,4 +1,4 @@
-"""An optional API key: who may ask, where others can reach the service."""
+"""Optional API keys, for a service that others can reach."""
 
 import hashlib
 import hmac
@@ -14,7 +14,7 @@ class BadKeyFile(Exception):
 
 
 class ApiKeys:
-    """The keys that are valid; compared in a time that says nothing about them."""
+    """The keys that are valid; compared in constant time."""
 
     def __init__(self, keys: Iterable[str]) -> None:
         self._digests = [_digest(key) for key in keys]

@@ -1,4 +1,4 @@
-"""The ASGI application: what stands before the handlers, and which paths lead to them."""
+"""The ASGI application: the middleware, and which paths lead to which handlers."""
 
 import asyncio
 import contextlib
@@ -25,7 +25,7 @@ from .service_info import ServiceInfo
 from .unhandled_errors import UnhandledErrorMiddleware
 from .web_pages import WebPages
 
-#: Pause between looks for a broker before the first request, s: the first, and the longest.
+#: Pause between attempts to reach a broker before the first request, s: the first, and the longest.
 _FIRST_PAUSE_S = 0.1
 _LONGEST_PAUSE_S = 2.0
 
@@ -46,7 +46,7 @@ def make_app(
         timeout_s: How long a request may take, seconds.
         allow_hosts: ``Host`` names beside the loopback ones.
         allow_origins: Origins whose pages may ask.
-        keys: The API keys; without any, nobody needs one.
+        keys: The API keys; without any, no request needs one.
         strict_model: Refuse requests that name another model than the one that serves.
     """
     reranker = AsyncReranker(requests_socket, name="http_front")
@@ -100,7 +100,7 @@ def _middleware(allow_hosts: Iterable[str], allow_origins: Iterable[str]) -> lis
 
 
 class _Front:
-    """What begins and ends with the application."""
+    """What starts and stops with the application."""
 
     def __init__(self, reranker: AsyncReranker, rerank: RerankHandler, pages: WebPages) -> None:
         self._reranker = reranker
@@ -108,7 +108,7 @@ class _Front:
         self._pages = pages
 
     def stopping(self) -> None:
-        """End the streams, and wait for the present broker alone: where it is gone too, callers hear so at once."""
+        """End the streams, and wait for no other broker: if this one is gone too, callers are answered at once."""
         self._pages.feed.close()
         with contextlib.suppress(RerankError):
             self._reranker.expect_no_other_broker()

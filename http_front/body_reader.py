@@ -1,4 +1,4 @@
-"""Reading a request's body: within bounds of bytes and time, and in the order in which there is room."""
+"""Reading a request's body: within bounds of bytes and time, and as room allows."""
 
 import asyncio
 import contextlib
@@ -20,11 +20,12 @@ BODY_BYTES = 2 * DEFAULT_LIMITS.request_bytes + (1 << 20)
 LARGE_BODIES_BYTES = 2 * BODY_BYTES
 #: All small ones.
 SMALL_BODIES_BYTES = 32 << 20
-#: How long a caller may leave a body as it is, and a large body may wait for room, s: less than a stopping front waits.
+#: How long a caller may send nothing of a body, and a large body may wait for room, s: less than a stopping front
+#: waits.
 BODY_S = 8.0
-#: The slowest a body may come over all, bytes/s, once those seconds have passed.
+#: The slowest a body may arrive overall, bytes/s, once those seconds have passed.
 _LEAST_RATE = 1 << 20
-#: How long to look once more for what may have come while this process was busy, s.
+#: How long to check once more for bytes that arrived while this process was busy, s.
 _SECOND_LOOK_S = 0.05
 
 
@@ -58,7 +59,7 @@ class BodyReader:
         Raises:
             TooLarge: It is over the bound; said before anything is read where ``Content-Length`` says so.
             Overloaded: There was no room for it in time.
-            HttpError: 408, the rest of it did not come in time; 415.
+            HttpError: 408, the rest of it did not arrive in time; 415.
             ClientDisconnect: The caller went away.
         """
         gzip = is_gzip(request.headers.get("content-encoding", ""))
@@ -95,7 +96,7 @@ class BodyReader:
 
 
 async def _within(receiving: Awaitable[Message], seconds: float) -> Message | None:
-    """Return the next message, or None if there is none in time; what came unseen meanwhile is not late."""
+    """Return the next message, or None if there is none in time; bytes that arrived unseen meanwhile are not late."""
     task = asyncio.ensure_future(receiving)
     try:
         for limit in (seconds, _SECOND_LOOK_S):

@@ -1,6 +1,6 @@
 """How much of callers' bodies may be in memory at once.
 
-Small bodies have room of their own, so that a question is not kept waiting by uploads. A large one waits for its turn,
+Small bodies have their own room, so that uploads do not delay a question. A large one waits for its turn,
 unread, until all of it fits; one that would have to wait too long is refused.
 """
 
@@ -44,7 +44,7 @@ class BodyRoom:
             place.leave()
 
     def admit(self) -> None:
-        """Let those in that wait, in their order, as far as they fit."""
+        """Admit waiting bodies, in order, as far as they fit."""
         while self.waiting and (self.waiting[0][1].done() or self.held + self.waiting[0][0] <= self.large_bytes):
             size, turn = self.waiting.popleft()
             if not turn.done():

@@ -1,8 +1,8 @@
 """Who is behind a connection, for fair turns: the program, not the connection.
 
 A connection over a Unix socket belongs to a process: the kernel says which. Of a TCP connection from this machine the
-kernel says which user's it is, and ``/proc`` which process holds it, where this one may look: at those of its own
-user. So a caller is
+kernel says which user's it is, and ``/proc`` which process holds it, if that may be inspected: if it is one of this
+process's own user. So a caller is
 
 - a process, ``uid:pid`` as the broker names its own peers, or else
 - a user of this machine, or else
@@ -10,7 +10,7 @@ user. So a caller is
 
 Requests of a user or an address are told apart further by *stream*: their connection, or the name that its first
 request gave in ``X-Rerank-Caller``. Streams take turns within the one share of their caller, so a name can join
-connections and never gains anything. In a process's share the name may change from request to request.
+connections but never gain anything. In a process's share the name may change from request to request.
 """
 
 import re
@@ -36,7 +36,7 @@ class Charge:
     stream: str = ""
 
 
-#: Who is charged where there is no connection to look at.
+#: Who is charged if there is no connection to inspect.
 NOBODY = Charge("http")
 
 

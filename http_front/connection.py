@@ -1,4 +1,4 @@
-"""One connection's HTTP, as uvicorn speaks it: with limits of time, errors in our own form, and an end that is read.
+"""One connection's HTTP, as uvicorn speaks it: with timeouts, our own error bodies, and a lingering close.
 
 This builds on uvicorn's own classes, which are not its public API: its version is capped, and tests run with the
 oldest and the newest that are allowed.
@@ -13,14 +13,14 @@ from .callers import Connection
 from .errors import HttpError, error_response, new_request_id
 from .lingering_close import LingeringTransport
 
-#: How long a caller may owe the head of a request, or the rest of a body that is answered already, s.
+#: How long a caller may take to send the head of a request, or the rest of a body that is answered already, s.
 HEAD_S = 8.0
 #: How long a caller may leave an answer unread, s.
 ANSWER_S = 30.0
 
 
 class Protocol(H11Protocol):
-    """uvicorn's protocol, with what it leaves open.
+    """uvicorn's protocol, with the timeouts that it lacks.
 
     Requests find their ``callers.Connection`` in ``scope["state"]``. A connection that owes a request, or does not
     take its answer, is closed in time: uvicorn itself waits for both without end. One that is closed while a body
@@ -66,7 +66,7 @@ class Protocol(H11Protocol):
         self._lingering.end()
 
     def pause_writing(self) -> None:
-        """Wait for the caller to read, but not for ever: the answer is held in memory meanwhile."""
+        """Wait for the caller to read, but not forever: the answer is held in memory meanwhile."""
         super().pause_writing()
         self._unread = self.loop.call_later(ANSWER_S, self.transport.abort)
 
@@ -84,7 +84,7 @@ class Protocol(H11Protocol):
         return self.conn.their_state is h11.SEND_BODY
 
     def _watch(self) -> None:
-        """Let time run while it is the caller's turn to send; more bytes do not begin it anew."""
+        """Run the timeout while it is the caller's turn to send; more bytes do not restart it."""
         at_work = self.cycle is not None and not self.cycle.response_complete
         if self._owed is not None and at_work:
             self._owed.cancel()
@@ -96,7 +96,7 @@ class Protocol(H11Protocol):
         began, _ = self.conn.trailing_data
         if began and self.conn.our_state is h11.IDLE:
             self._refuse(HttpError(408, "request_timeout", f"the request's head did not arrive within {HEAD_S:g} s"))
-        else:  # it asked nothing, so there is nothing to answer
+        else:  # it sent no request, so there is nothing to answer
             self.timeout_keep_alive_handler()
 
     def _refuse(self, error: HttpError) -> None:

@@ -14,7 +14,7 @@ def is_gzip(encoding: str) -> bool:
     """Return whether a body of this ``Content-Encoding`` is to be inflated.
 
     Raises:
-        HttpError: 415: nobody here can read it.
+        HttpError: 415: the encoding is not supported.
     """
     name = encoding.strip().lower()
     if name in ("", "identity"):
@@ -27,7 +27,7 @@ def is_gzip(encoding: str) -> bool:
 
 
 def inflate(data: bytes | bytearray, most_bytes: int) -> bytearray:
-    """Return what gzip compressed; never more than ``most_bytes``, whatever the data says.
+    """Return what gzip compressed; never more than ``most_bytes``, whatever the data claims.
 
     Raises:
         InvalidRequest: It is not gzip, or not all of it.

@@ -1,7 +1,7 @@
-"""The rerank APIs that are spoken here: one table says what each writes. All read the same fields.
+"""The supported rerank APIs: one table says what each writes. All read the same fields.
 
 A request's dialect is its path's prefix; without one, ``texts`` in the body means text-embeddings-inference, and all
-else is the superset of what Cohere's, Jina's and most other clients read. A new dialect is a line in ``DIALECTS`` and
+else is the superset of what Cohere's, Jina's and most other clients read. A new dialect is a row in ``DIALECTS`` and
 the function that writes its answer.
 """
 

@@ -19,7 +19,7 @@ _FILES = {
     "swagger-ui-bundle.js": (_SWAGGER_UI / "swagger-ui-bundle.js", "text/javascript"),
     "swagger-ui.css": (_SWAGGER_UI / "swagger-ui.css", "text/css"),
 }
-#: Only what this service sends may run, be shown or be asked; Swagger UI draws with inline styles and images.
+#: Only content of this service may run, be shown or be requested; Swagger UI draws with inline styles and images.
 _HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; "
     "img-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",

@@ -13,7 +13,7 @@ from ..protocol.errors import InvalidRequest, RerankError, TooLarge
 
 
 class HttpError(RerankError):
-    """An error of HTTP itself: no such path, wrong method, a host or origin that may not ask.
+    """An error of HTTP itself: no such path, wrong method, a host or origin that is not allowed.
 
     Attributes:
         headers: Headers the answer must carry (``Allow`` with 405).

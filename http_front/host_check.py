@@ -1,8 +1,8 @@
-"""Who may ask: no web page may drive the service through its user's browser.
+"""Host and Origin checks: no web page may drive the service through its user's browser.
 
-A page of another site can make a browser send requests to 127.0.0.1. Its ``Origin`` gives it away, unless it is the
-very address that is asked: then the page is our own. One that pretends its own name is 127.0.0.1 (DNS rebinding) is
-given away by ``Host``.
+A page of another site can make a browser send requests to 127.0.0.1. Its ``Origin`` reveals it, unless that is the
+address the request was sent to: then the page is our own. One whose own name resolves to 127.0.0.1 (DNS rebinding) is
+revealed by ``Host``.
 """
 
 import re
@@ -23,7 +23,7 @@ class HostCheck:
     """ASGI middleware that checks ``Host`` and ``Origin``.
 
     Args:
-        app: What is guarded.
+        app: The application to protect.
         hosts: Names beside the loopback ones under which the service may be asked.
         origins: Origins (``http://127.0.0.1:3000``) whose pages may ask; none by default.
     """

@@ -1,7 +1,7 @@
 """Closing a connection whose caller is still sending, so that it reads its answer.
 
-Closing a socket with unread bytes in it makes the kernel reset the connection, and the caller, who is still busy
-sending, never sees what was answered. So our side is shut down first, and what still comes is read and thrown away,
+Closing a socket with unread bytes in it makes the kernel reset the connection, and the caller, still busy
+sending, never sees the answer. So our side is shut down first, and what still arrives is read and discarded,
 within bounds of bytes and time, until the caller has closed its own side (nginx calls this a lingering close).
 """
 
@@ -10,9 +10,9 @@ import contextlib
 from collections.abc import Callable
 from typing import Any
 
-#: How much is thrown away, bytes.
+#: How much is discarded, bytes.
 MOST_BYTES = 256 << 20
-#: For how long, s: at most, and without anything coming.
+#: For how long, s: at most, and without anything arriving.
 LONGEST_S = 30.0
 IDLE_S = 5.0
 
@@ -52,7 +52,7 @@ class LingeringTransport(asyncio.Transport):
         self._idle = self._loop.call_later(IDLE_S, self.end)
 
     def discards(self, size: int) -> bool:
-        """Return whether ``size`` bytes that came are thrown away, because the connection is being closed."""
+        """Return whether ``size`` bytes that came are discarded, because the connection is being closed."""
         if self._left is None:
             return False
         self._left -= size
@@ -65,7 +65,7 @@ class LingeringTransport(asyncio.Transport):
         return True
 
     def end(self) -> None:
-        """Linger no longer."""
+        """Stop lingering."""
         for timer in (self._longest, self._idle):
             if timer is not None:
                 timer.cancel()
@@ -90,7 +90,7 @@ class LingeringTransport(asyncio.Transport):
         return self._transport.get_extra_info(name, default)
 
     def pause_reading(self) -> None:
-        """Stop reading, unless what comes is thrown away."""
+        """Stop reading, unless input is discarded."""
         if self._left is None:
             self._transport.pause_reading()
 
@@ -103,7 +103,7 @@ class LingeringTransport(asyncio.Transport):
         return self._transport.is_reading()
 
     def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
-        """Hand the connection to another protocol."""
+        """Pass the connection to another protocol."""
         self._transport.set_protocol(protocol)
 
     def get_protocol(self) -> asyncio.BaseProtocol:

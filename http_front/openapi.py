@@ -1,4 +1,4 @@
-"""The OpenAPI document of what this front answers, made of the tables that the handlers use.
+"""The OpenAPI document of this front, made of the tables that the handlers use.
 
 Version 3.0.3, which every viewer and generator reads.
 """

@@ -11,26 +11,26 @@ from pathlib import Path
 
 from .sock_diag import SockDiag
 
-#: Descriptors looked at to find one connection's owner: some 20 ms of work at most.
+#: Descriptors inspected to find one connection's owner: some 20 ms of work at most.
 MOST_DESCRIPTORS = 10_000
 #: Connections whose owner is being looked for at once; that of others stays unknown.
 MOST_LOOKUPS = 32
 #: How long a request waits for that, s.
 _LOOKUP_S = 0.25
-#: Processes that held the last connections: they are looked at first.
+#: Processes that held the last connections: they are inspected first.
 _REMEMBERED = 32
 
 
 @dataclass(frozen=True, slots=True)
 class Owner:
-    """Whose a connection is; ``pid`` is None where another user's processes may not be looked at."""
+    """Who owns a connection; ``pid`` is None if the process belongs to another user and may not be inspected."""
 
     uid: int
     pid: int | None
 
 
 class PeerProcesses:
-    """Finds owners, one after the other in a thread. Where the kernel may not be asked, every owner is unknown."""
+    """Finds owners, one after the other in a thread. If the kernel may not be queried, every owner is unknown."""
 
     def __init__(self) -> None:
         self._pool = ThreadPoolExecutor(1, "peer-processes")
@@ -86,7 +86,7 @@ class PeerProcesses:
 
 
 def _newest_first() -> list[int]:
-    """Return the pids there are; a program that just began is what most often asks for the first time."""
+    """Return all pids, newest first: a first request most often comes from a program that has just started."""
     return sorted((int(path.name) for path in Path("/proc").iterdir() if path.name.isdecimal()), reverse=True)
 
 

@@ -24,7 +24,7 @@ from .rerank_body import Refused, RerankBody, read_rerank_body
 
 logger = logging.getLogger("openvino_reranker.http")
 
-#: A request that takes so long is worth a line in the log, s.
+#: A request that takes this long is logged, s.
 SLOW_S = 2.0
 #: How long the thread for large bodies rests after each, s: it holds the interpreter while it works, and the event
 #: loop must get several turns in between to answer anybody.
@@ -56,7 +56,7 @@ class RerankHandler:
         self._thread = ThreadPoolExecutor(1, "large-bodies")
 
     def give_up(self) -> None:
-        """Answer all requests that are still under way with ``unavailable``: the front stops."""
+        """Answer all requests in progress with ``unavailable``: the front stops."""
         for ranking in self._under_way:
             ranking.cancel()
 
@@ -73,7 +73,7 @@ class RerankHandler:
             response = await self._answer(request, dialect, request_id, arrived)
         except (_Gone, ClientDisconnect):
             _log(request_id, 499, arrived, "its caller went away")
-            return Response(status_code=499)  # nobody reads it
+            return Response(status_code=499)  # no caller reads it
         except Refused as refused:
             return _refuse(refused.error, request_id, arrived, refused.dialect)
         except RerankError as error:
@@ -98,7 +98,7 @@ class RerankHandler:
             return response
 
     async def _run(self, in_thread: bool, work: Callable[[], _Result]) -> _Result:
-        """Do what may take long where it holds up nobody."""
+        """Run what may take long where it blocks no other request."""
         if not in_thread:
             return work()
 
@@ -116,7 +116,7 @@ class RerankHandler:
             raise HttpError(404, "model_not_found", f"model {name!r} is not served here; {status.worker.model} is")
 
     async def _rank(self, request: Request, body: RerankBody, request_id: str) -> Ranking:
-        """Ask the broker; give up (and free the queue) when the caller goes away."""
+        """Ask the broker; cancel the request when the caller goes away."""
         charge = await _charge(request)
         ranking = asyncio.ensure_future(
             self._reranker.rerank_encoded(

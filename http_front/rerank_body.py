@@ -1,6 +1,6 @@
 """The body of a rerank request, as many programs write it, read into one form.
 
-Values are looked at as raw JSON and decoded one by one, typed: what is not known is skipped and never built, no list
+Values are kept as raw JSON and decoded one by one, typed: unknown ones are skipped and never built, no list
 is taken beyond its bound, and at most one text at a time is in memory twice.
 """
 

@@ -1,4 +1,4 @@
-"""Which handler a request goes to, and who is refused: 401, 404 and 405 are decided here and nowhere else."""
+"""Which handler a request goes to, and which are refused: 401, 404 and 405 are decided here alone."""
 
 import re
 from collections.abc import Awaitable, Callable, Sequence
@@ -26,7 +26,7 @@ class Route:
         method: ``GET`` (and ``HEAD``) or ``POST``.
         path: Matched against the whole path, less a dialect's prefix and a final slash.
         handler: Answers it; finds the match in ``request.state.match``.
-        open: Whoever has no API key may ask, too.
+        open: No API key is needed.
     """
 
     method: str
@@ -41,7 +41,7 @@ class Route:
 
 
 class Router:
-    """ASGI application that hands each request to its route's handler.
+    """ASGI application that passes each request to its route's handler.
 
     Args:
         routes: Tried in their order.

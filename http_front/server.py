@@ -22,7 +22,7 @@ logger = logging.getLogger("openvino_reranker.http")
 
 #: How long a stopping front waits for the answers it owes, s.
 DRAIN_S = 10
-#: So long before that it gives up what is still at work, s: time to say so to its callers.
+#: This long before that it gives up requests in progress, s: time to tell their callers.
 _LAST_WORD_S = 1
 
 
@@ -34,7 +34,7 @@ def bind(host: str, port: int) -> socket.socket:
     """Return a TCP socket bound to ``host`` and ``port`` (0: any free one) and listening.
 
     Raises:
-        PortTaken: Somebody else has it, or it may not be had.
+        PortTaken: It is in use, or may not be used.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     made = socket.socket(family, socket.SOCK_STREAM)
@@ -55,7 +55,7 @@ def bind_unix(path: Path) -> socket.socket:
     """Return a socket that listens on ``path``, for its owner and group (0660).
 
     Raises:
-        PortTaken: Somebody else has it, or it may not be had.
+        PortTaken: It is in use, or may not be used.
     """
     try:
         return listen(path, 0o660, "another process (pid {pid}) is listening on {path}; choose another with --uds")
@@ -68,13 +68,13 @@ def bind_unix(path: Path) -> socket.socket:
 def serve(
     app: Starlette, listening: Sequence[socket.socket], names: Sequence[str], notifier: Notifier | None = None
 ) -> None:
-    """Serve until SIGTERM or SIGINT, then finish what was begun, within ``DRAIN_S``.
+    """Serve until SIGTERM or SIGINT, then finish the requests in progress, within ``DRAIN_S``.
 
     Args:
         app: What answers.
         listening: The sockets to serve, TCP or Unix.
         names: Where they listen, in words.
-        notifier: The line to the service manager, if there is one.
+        notifier: The connection to the service manager, if there is one.
     """
     config = uvicorn.Config(
         app,
@@ -103,7 +103,7 @@ def address(listening: socket.socket) -> str:
 
 
 class _Server(uvicorn.Server):
-    """uvicorn's server, telling the service manager how it is."""
+    """uvicorn's server, reporting to the service manager."""
 
     def __init__(
         self,

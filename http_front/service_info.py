@@ -1,4 +1,4 @@
-"""What the service says of itself: alive, ready, which model, which figures."""
+"""What the service reports about itself: liveness, readiness, model, figures."""
 
 import os
 from typing import Any
@@ -33,11 +33,11 @@ class ServiceInfo:
         self._strict_model = strict_model
 
     async def health(self, _request: Request) -> Response:
-        """Say that the front is alive; asks nobody."""
+        """Report that the front is alive, without asking the broker."""
         return json_response({"ok": True, "version": __version__})
 
     async def ready(self, request: Request) -> Response:
-        """Say whether a request would be answered now; all figures, to whoever may see them."""
+        """Report whether a request would be answered now, and all figures to those allowed to see them."""
         try:
             status = await self._reranker.status(timeout=_STATUS_S)
         except RerankError as error:
@@ -88,7 +88,7 @@ class ServiceInfo:
         return json_response({"object": "list", "data": served})
 
     async def model(self, request: Request) -> Response:
-        """Describe a model, by whatever name the caller has for the one that is served."""
+        """Describe the model that is served, under any name."""
         name: str = request.state.match["name"]
         status = await self._status(request, ready=True)
         if isinstance(status, Response):

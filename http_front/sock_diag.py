@@ -1,4 +1,4 @@
-"""sock_diag(7): whose a TCP connection of this machine is, in one question of about 15 us."""
+"""sock_diag(7): who owns a TCP connection of this machine, in one query of about 15 us."""
 
 import socket
 import struct
@@ -51,7 +51,7 @@ class SockDiag:
             header = _HEADER.pack(_HEADER.size + len(request), _SOCK_DIAG_BY_FAMILY, _NLM_F_REQUEST, number, 0)
             self._kernel.send(header + request)
             answer = self._kernel.recv(4096)
-            while _HEADER.unpack_from(answer)[3] != number:  # of a question that was given up
+            while _HEADER.unpack_from(answer)[3] != number:  # of a query that was given up
                 answer = self._kernel.recv(4096)
         except OSError:  # the kernel has no answer, or an address names an interface
             return None

@@ -1,4 +1,4 @@
-"""The status as a stream of server-sent events: one look at the broker a second for all who watch, none for nobody."""
+"""The status as a stream of server-sent events: one query a second for all watchers, none without one."""
 
 import asyncio
 import contextlib
@@ -15,19 +15,19 @@ from ..protocol.errors import Overloaded, RerankError, Unavailable
 from ..protocol.status_messages import Status
 from .status_report import report
 
-#: Between two looks, s.
+#: Between two queries, s.
 EVERY_S = 1.0
-#: So many streams at most.
+#: The most streams.
 STREAMS = 64
-#: So many looks are remembered for whoever comes later: five minutes of them.
+#: How many samples are kept for later watchers: five minutes.
 _REMEMBERED = 300
 
 
 class StatusFeed:
     """All streams of one front.
 
-    Each begins with ``history``, a list of what was sampled in the last minutes while anybody watched, and goes on with
-    ``status`` once a second. A watcher that reads slowly misses looks and holds up nobody.
+    Each begins with ``history``, the samples of the last minutes while there was a watcher, and continues
+    with ``status`` once a second. A watcher that reads slowly misses samples and delays nobody.
 
     Args:
         look: Asks the broker for its status.

@@ -1,4 +1,4 @@
-"""The worker: the one process that owns the device. It pulls batches from the broker and answers logits."""
+"""The worker: the one process that owns the device. It pulls batches from the broker and returns logits."""
 
 import os
 import sys

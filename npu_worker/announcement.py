@@ -1,4 +1,4 @@
-"""What a worker that is still starting is doing, told to the broker so that status pages can show it."""
+"""What a starting worker is doing, reported to the broker for status pages."""
 
 import os
 import threading
@@ -10,16 +10,16 @@ import zmq
 from ..protocol.codec import encode
 from ..protocol.worker_messages import WorkerStarting
 
-#: The broker hears the line again after so long, s: it may have come, or been restarted, since.
+#: The line is repeated after this long, s: the broker may have started, or been restarted, since.
 REPEAT_S = 1.0
-#: While there is no broker, one is looked for so often, s.
+#: How often to look for a broker while there is none, s.
 LOOK_EVERY_S = 0.1
 
 
 class Announcement:
     """A connection to the broker for the time of starting; the first NPU compile may take minutes.
 
-    A thread owns the socket, because the starting worker is busy. It says the newest line at once and repeats it, and
+    A thread owns the socket, because the starting worker is busy. It sends the newest line at once and repeats it, and
     it queues nothing while there is no broker: what is shown is what is done now.
 
     Args:
@@ -35,7 +35,7 @@ class Announcement:
         self._thread = threading.Thread(target=self._run, name="announcement", daemon=True)
 
     def say(self, line: str) -> None:
-        """Tell what the worker is doing."""
+        """Report what the worker is doing."""
         self._line = line
         self._changed.set()
 

@@ -1,4 +1,4 @@
-"""``CPU`` and ``GPU``: devices that take any shape, and get those of a small menu."""
+"""``CPU`` and ``GPU``: devices that take any shape, and are given those of a small menu."""
 
 import time
 from collections import deque
@@ -24,7 +24,7 @@ MOST_WARM_UP_TOKENS = 1024
 class DynamicDevice:
     """A device that takes any shape (CPU, GPU): one compiled model, run in the shapes of ``packing.shape_menu``.
 
-    Two inference requests on one stream: while one computes with all cores, the next is ready behind it.
+    Two inference requests on one stream: while one computes with all cores, the next is already queued.
 
     Args:
         model: The ``model.xml``.
@@ -77,7 +77,7 @@ class DynamicDevice:
         self._to_visit = len(self._unvisited)
 
     def pack(self, lengths: Sequence[int]) -> list[Run]:
-        """Cut rows into runs of like lengths."""
+        """Cut rows into runs of similar lengths."""
         return pack(lengths, self._max_length)
 
     def start(self, run: Run, rows: Sequence[Row], wake: Wake) -> bool:

@@ -1,4 +1,4 @@
-"""A model on a device, ready to score: what the worker serves, and what can be run without any queue."""
+"""A model on a device, ready to score: what the worker serves, and what can also run without a queue."""
 
 import logging
 import math
@@ -68,12 +68,12 @@ class Engine:
             threads: Cores to use on the CPU; 0 for all.
             npu: How to use the NPU; the defaults if not given, with the compiled model beside the model.
             platform: The machine; the real one if not given.
-            say: Takes a line on what is being done.
+            say: Called with a line on what is being done.
 
         Raises:
             ModelUnusable: The folder holds no ready model, or it does not compile.
-            DeviceUnavailable: The device is not there.
-            CompileFailed: The NPU's compiler gives the model up.
+            DeviceUnavailable: The device is not available.
+            CompileFailed: The NPU's compiler cannot compile the model.
             NotProven: The NPU's start-up self-test failed: no proof of NPU use, or wrong scores.
             DeviceLost: The first inference failed, or returned NaN or infinity.
         """
@@ -81,7 +81,7 @@ class Engine:
         if device == "NPU":
             npu = npu or NpuSettings(folder.parent / "compiled")
             npu_device = start_npu(model, tokenizer, npu, platform or Platform(), say)
-            if npu_device.longest < tokenizer.max_length:  # the longer buckets cannot be had
+            if npu_device.longest < tokenizer.max_length:  # the longer buckets cannot be compiled
                 tokenizer = PairTokenizer(folder / "tokenizer.json", npu_device.longest)
             engine = cls(model, tokenizer, npu_device, npu_device.busy_monitor)
         else:

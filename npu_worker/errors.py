@@ -2,30 +2,30 @@
 
 ::
 
-    WorkerError              70  something in the worker broke
-    ├── DeviceUnavailable    69  the device asked for is not there, or is not what it says
+    WorkerError              70  an unexpected error in the worker
+    ├── DeviceUnavailable    69  the requested device is not available, or is not an NPU
     │   ├── NoNpu                no device of the kernel driver intel_vpu
     │   ├── NoPermission         this user may not open it
     │   ├── NoUserDriver         the kernel has an NPU, OpenVINO finds none
     │   ├── NoCompiler           nothing is installed that compiles for the NPU
     │   ├── OldDriver            driver or compiler are too old for this OpenVINO
     │   ├── DriverMismatch       firmware, driver and compiler are of different releases
-    │   └── NotAnNpu             what answers to the name NPU is something else
-    ├── CompileFailed        65  the NPU's compiler cannot make this model
+    │   └── NotAnNpu             OpenVINO serves the name NPU with something else
+    ├── CompileFailed        65  the NPU's compiler cannot compile this model
     ├── NotProven            76  start-up self-test failed: no proof of NPU use, or wrong scores
     │   ├── NoCounter            the driver has no busy-time counter
     │   ├── CounterUnreadable    it has one that cannot be read
     │   ├── CounterStill         it did not rise during inference
     │   └── WrongLogits          the scores are not the model's
-    ├── DeviceLost           75  the device stopped working; starting again may help
+    ├── DeviceLost           75  the device stopped working; restarting may help
     │   ├── DeviceStuck          it holds a run and finishes none; the process ends without waiting for it
-    │   ├── StoodStill           its busy-time counter stands still while it claims to work
-    │   └── CounterLost          its busy-time counter can be read no more
+    │   ├── StoodStill           its busy-time counter does not rise while it claims to work
+    │   └── CounterLost          its busy-time counter can no longer be read
     ├── GivenUp              75  the broker gave this worker up: it had been silent, stopped or out of reach
     ├── AlreadyOwned         73  another worker owns the device
     └── ModelUnusable        78  the model folder is missing, damaged or not a cross-encoder
 
-A supervisor starts a worker again whatever it ended with but 0 and the statuses in ``PERMANENT``: those need a person.
+A supervisor restarts a worker after any exit status but 0 and those in ``PERMANENT``, which need a person.
 """
 
 from collections.abc import Sequence
@@ -33,13 +33,13 @@ from typing import ClassVar
 
 
 class WorkerError(Exception):
-    """Something in the worker broke."""
+    """An unexpected error in the worker."""
 
     status: ClassVar[int] = 70
 
 
 class DeviceUnavailable(WorkerError):
-    """The device asked for is not there, or is not what it says."""
+    """The requested device is not available, or is not an NPU."""
 
     status = 69
 
@@ -69,11 +69,11 @@ class DriverMismatch(DeviceUnavailable):
 
 
 class NotAnNpu(DeviceUnavailable):
-    """What answers to the name NPU is something else."""
+    """OpenVINO serves the name NPU with something else."""
 
 
 class CompileFailed(WorkerError):
-    """The NPU's compiler cannot make this model."""
+    """The NPU's compiler cannot compile this model."""
 
     status = 65
 
@@ -102,7 +102,7 @@ class WrongLogits(NotProven):
     Args:
         message: The sentence to show.
         logits: What the device returned, where it returned numbers.
-        expected: What is right.
+        expected: The correct logits.
     """
 
     def __init__(self, message: str, logits: Sequence[float] = (), expected: Sequence[float] = ()) -> None:
@@ -120,16 +120,16 @@ class DeviceLost(WorkerError):
 class DeviceStuck(DeviceLost):
     """The device holds a run and finishes none.
 
-    OpenVINO's destructors would wait for that run, so who catches this ends the process by ``os._exit``.
+    OpenVINO's destructors would wait for that run, so the handler of this ends the process by ``os._exit``.
     """
 
 
 class StoodStill(DeviceLost):
-    """The busy-time counter stands still while the device claims to work."""
+    """The busy-time counter does not rise while the device claims to work."""
 
 
 class CounterLost(DeviceLost):
-    """The busy-time counter can be read no more."""
+    """The busy-time counter can no longer be read."""
 
 
 class GivenUp(WorkerError):
@@ -150,7 +150,7 @@ class ModelUnusable(WorkerError):
     status = 78
 
 
-#: Exit statuses after which starting again cannot help.
+#: Exit statuses after which restarting cannot help.
 PERMANENT = frozenset(
     each.status for each in (DeviceUnavailable, CompileFailed, NotProven, AlreadyOwned, ModelUnusable)
 )

@@ -26,7 +26,7 @@ def empty_arrays(ports: Ports, rows: int, length: int) -> Arrays:
 
 
 def fill(arrays: Mapping[str, NDArray[Any]], rows: Sequence[Row]) -> None:
-    """Write rows into the arrays, padded with 0; what room is left for more rows gets copies of the first.
+    """Write rows into the arrays, padded with 0; remaining rows are filled with copies of the first.
 
     A row of padding alone would have a mask of zeros, and a softmax over nothing is NaN on some devices.
 

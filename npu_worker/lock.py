@@ -12,7 +12,7 @@ class DeviceLock:
 
     Raises:
         AlreadyOwned: Another process holds it; says which.
-        WorkerError: The lock cannot be made.
+        WorkerError: The lock cannot be created.
     """
 
     def __init__(self, folder: Path, device: str) -> None:

@@ -41,10 +41,10 @@ from .warm_up import IdleWarmUp
 
 logger = logging.getLogger("openvino_reranker.worker")
 
-#: How often the broker hears from the worker, s: busy and idle.
+#: How often the worker sends something to the broker, s: busy and idle.
 BUSY_PROGRESS_S = 0.25
 IDLE_PROGRESS_S = 1.0
-#: A hello that was not answered is said again after so long, s: a dying broker may have had it.
+#: An unanswered hello is repeated after this long, s: a dying broker may have received it.
 HELLO_AGAIN_S = 5.0
 #: How long a stopping worker waits for the device, s.
 DRAIN_S = 10.0
@@ -62,7 +62,7 @@ class WorkerLoop:
         tokenizer: The model's.
         model: The model's name, for answers.
         workers_socket: The broker's socket for workers; it may appear later.
-        notifier: The line to the service manager, if there is one.
+        notifier: The connection to the service manager, if there is one.
         monitor: What proves that the device works, where there is such a thing.
         timeouts: When the device is stuck.
     """
@@ -117,7 +117,7 @@ class WorkerLoop:
 
         Raises:
             Dismissal: Another worker took this one's place.
-            GivenUp: The broker gave this one up, and nobody took its place.
+            GivenUp: The broker gave this one up, and no other took its place.
             DeviceStuck: The device finished nothing for ``timeouts.device_stuck`` s.
             WorkerError: The device cannot go on. In all these cases the broker has the batches back.
         """
@@ -127,7 +127,7 @@ class WorkerLoop:
         self._socket.setsockopt(zmq.MAXMSGSIZE, MAX_MESSAGE_BYTES)
         self._socket.setsockopt(zmq.RECONNECT_IVL, 50)
         self._socket.setsockopt(zmq.RECONNECT_IVL_MAX, 1000)
-        self._socket.setsockopt(zmq.IMMEDIATE, 1)  # without a connection, send says so instead of queueing
+        self._socket.setsockopt(zmq.IMMEDIATE, 1)  # without a connection, send fails instead of queueing
         try:
             self._socket.connect(self._address)
             with StopSignal() as stop:
@@ -213,7 +213,7 @@ class WorkerLoop:
         return max(0, int(wait_ms) + 1)
 
     def _speak(self, now: float) -> None:
-        """Tell that the loop runs; before the broker's welcome, say hello again."""
+        """Report that the loop runs; before the broker's welcome, repeat the hello."""
         if self._monitor is not None:
             self._monitor.look_if_idle(now)
         if not self._welcomed:
@@ -292,7 +292,7 @@ class WorkerLoop:
                 raise GivenUp(f"the broker gave this worker up: {reason}")
 
     def _forget_broker(self) -> None:
-        """Drop what a broker asked for that is gone, or does not know us: the next one has no use for it."""
+        """Drop the work of a broker that is gone, or does not know us: the next one does not want it."""
         self._pipeline.abandon()
         if self._monitor is not None:
             self._monitor.forget()

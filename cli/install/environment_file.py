@@ -1,4 +1,4 @@
-"""The environment file of the units: written once with every setting, then its owner's; we only read it."""
+"""The environment file of the units: written once with every setting, from then on only read."""
 
 from collections.abc import Collection, Mapping
 from pathlib import Path

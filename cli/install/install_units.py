@@ -168,7 +168,7 @@ def _template_values(places: Places, settings: Settings) -> TemplateValues:
 
 
 def worker_gib(settings: Settings) -> int:
-    """Return the worker's memory limit, GiB: half as much again as its model may take on an NPU, at least 8."""
+    """Return the worker's memory limit, GiB: 1.5 times what its model may take on an NPU, at least 8."""
     try:
         weights = (find_model(settings) / WEIGHTS_FILE).stat().st_size
     except (ModelUnusable, OSError):

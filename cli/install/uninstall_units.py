@@ -1,4 +1,4 @@
-"""``uninstall-units``: remove the systemd units that ``install-units`` wrote, and nothing of anybody else."""
+"""``uninstall-units``: remove the systemd units that ``install-units`` wrote, and nothing else."""
 
 import argparse
 import sys

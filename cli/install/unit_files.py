@@ -29,7 +29,7 @@ class TemplateValues:
         port: Its port.
         device: ``NPU``, ``CPU`` or ``GPU``.
         needed: Folders the services read besides the Python environment, such as a model's.
-        permanent: Exit statuses after which the worker is not started again.
+        permanent: Exit statuses after which the worker is not restarted.
         worker_gib: The most memory the worker may take, GiB.
     """
 
@@ -86,7 +86,7 @@ def unreachable(folders: Iterable[Path]) -> list[Path]:
     for folder in folders:
         hidden = next((home for home in _HOMES if folder.is_relative_to(home)), None)
         for part in (folder, *folder.parents):
-            # What ProtectHome=tmpfs hides is made anew, open, on the way to what is bound into it.
+            # Folders that ProtectHome=tmpfs hides are recreated, open, on the way to what is bound into it.
             if hidden is not None and part != folder and part.is_relative_to(hidden):
                 continue
             if part.exists() and not part.stat().st_mode & 0o001:
@@ -108,7 +108,7 @@ def _socket_address(host: str, port: int) -> str:
 
 
 def _numeric(host: str) -> str:
-    """A socket unit takes addresses, no names."""
+    """A socket unit takes addresses, not names."""
     return "127.0.0.1" if host == "localhost" else host
 
 

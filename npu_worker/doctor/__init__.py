@@ -1,1 +1,1 @@
-"""What ``doctor`` looks at: the kernel, OpenVINO and Intel's driver, the service, and the NPU tried out."""
+"""What ``doctor`` checks: the kernel, OpenVINO and Intel's driver, the service, and the NPU itself."""

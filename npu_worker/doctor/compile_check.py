@@ -1,4 +1,4 @@
-"""Compile every bucket for NPUs that are not here (``python -m openvino_reranker.npu_worker.doctor.compile_check``).
+"""Compile every bucket for absent NPUs (``python -m openvino_reranker.npu_worker.doctor.compile_check``).
 
 OpenVINO's plugin compiles for a generation by ``NPU_PLATFORM`` where it has its own compiler, which its packages for
 Windows bring along. So this file imports nothing that Windows lacks.
@@ -31,7 +31,7 @@ LIMIT_S = 1200.0
 
 @dataclass(frozen=True, slots=True)
 class Compiled:
-    """What came of one compilation."""
+    """The outcome of one compilation."""
 
     model: str
     precision: str

@@ -10,7 +10,7 @@ Level = Literal["ok", "warning", "problem"]
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One line: what was looked at, how it is, what was found, and what to do about it."""
+    """One line: what was checked, its level, what was found, and what to do about it."""
 
     about: str
     level: Level
@@ -34,7 +34,7 @@ def problem(about: str, found: str, to_do: str) -> Finding:
 
 
 def soften(findings: Iterable[Finding]) -> list[Finding]:
-    """Return the findings with problems as warnings: of what the service is not asked to use."""
+    """Return the findings with problems as warnings: for devices that the service is not set to use."""
     return [replace(each, level="warning") if each.level == "problem" else each for each in findings]
 
 

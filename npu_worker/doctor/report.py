@@ -1,4 +1,4 @@
-"""The report of ``doctor --npu``: Markdown with what a maintainer asks first, and nothing of the person's own."""
+"""The report of ``doctor --npu``: Markdown with what a maintainer asks first, and nothing personal."""
 
 import json
 import os
@@ -17,8 +17,8 @@ def as_markdown(findings: Sequence[Finding], results: Mapping[str, Any], private
 
     Args:
         findings: What ``doctor`` found.
-        results: ``trial`` and ``sweep`` as far as there are, ``failed`` with what ended them.
-        private: Texts that must not be in it, such as paths, and what stands in their place.
+        results: ``trial`` and ``sweep`` as far as they got, ``failed`` with what stopped them.
+        private: Texts that must not be in it, such as paths, and their replacements.
     """
     facts = machine_facts()
     parts = [
@@ -53,7 +53,7 @@ def without(text: str, private: Mapping[str, str]) -> str:
 
 
 def private_texts(folders: Mapping[Path | None, str]) -> dict[str, str]:
-    """Return what must not be in a report, and what stands in its place: the home, and these folders' paths."""
+    """Return what must not be in a report, and its replacement: the home, and these folders' paths."""
     private = {str(folder): f"<{name}>" for folder, name in folders.items() if folder is not None}
     return private | {str(Path.home()): "~"}
 

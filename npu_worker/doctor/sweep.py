@@ -25,7 +25,7 @@ LENGTHS = (128, 512)
 IN_FLIGHT = (1, 2, 4, 8)
 #: How long each number in flight is timed, s, and how long everything but compiling may take.
 TIMED_S, OVERHEAD_S = 1.5, 90.0
-#: A setting is only worth changing for so much.
+#: The least gain worth changing a setting for.
 _WORTH = 1.05
 
 
@@ -39,7 +39,7 @@ class Variant:
 
 @dataclass(frozen=True, slots=True)
 class Try:
-    """How a variant fared on a row length; ``rates`` is pairs a second by rows in flight."""
+    """A variant's result on a row length; ``rates`` is pairs a second by rows in flight."""
 
     variant: str
     tokens: int
@@ -94,7 +94,7 @@ def sweep(folder: Path, settings: NpuSettings, platform: Platform, say: Callable
         folder: A ready model's.
         settings: What is set now.
         platform: The machine.
-        say: Takes a line on how far it is.
+        say: Called with a line of progress.
 
     Raises:
         WorkerError: There is no NPU, or no model.

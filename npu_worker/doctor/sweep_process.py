@@ -34,7 +34,7 @@ class SweepOrder(msgspec.Struct, frozen=True):
 
 
 class Measured(msgspec.Struct, frozen=True):
-    """What came of it; ``rates`` is rows a second by rows in flight, ``worst`` the largest error of a logit."""
+    """The result; ``rates`` is rows a second by rows in flight, ``worst`` the largest error of a logit."""
 
     compile_s: float
     blob_bytes: int | None = None

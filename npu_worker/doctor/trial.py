@@ -1,4 +1,4 @@
-"""The NPU tried out for a report: every bucket compiled, tested and timed, whatever becomes of the others."""
+"""The NPU tested for a report: every bucket compiled, tested and timed, also after one has failed."""
 
 import time
 from collections.abc import Callable
@@ -50,7 +50,7 @@ class Timing:
 
 @dataclass(slots=True)
 class BucketTrial:
-    """How one bucket fared.
+    """The result of one bucket.
 
     Attributes:
         tokens: The bucket.
@@ -58,7 +58,7 @@ class BucketTrial:
         error: Why it is not ready; empty if it is.
         status: The worker's exit status for that.
         logits: What it returned for the fixed pairs: a relevant and an irrelevant short one, then two that fill it.
-        expected: What is right.
+        expected: The correct logits.
         worst: The largest error.
         spread: How far apart the relevant and the irrelevant short pair should be: an error means little beside it.
         resident_mb: Memory of this process afterwards, MB.
@@ -77,7 +77,7 @@ class BucketTrial:
     timing: Timing | None = None
 
     def compare(self, logits: list[float], expected: list[float]) -> None:
-        """Take what it returned and what is right."""
+        """Compare what it returned with the correct logits."""
         self.logits = [round(logit, 5) for logit in logits]
         self.expected = [round(logit, 5) for logit in expected]
         if logits:
@@ -94,7 +94,7 @@ def try_npu(
         folder: A ready model's.
         settings: How to use the NPU.
         platform: The machine.
-        say: Takes a line on what is being done.
+        say: Called with a line on what is being done.
         timed_s: How long each bucket is timed, s.
 
     Raises:
@@ -154,7 +154,7 @@ def try_npu(
 
 
 def public_name(card: ModelCard) -> str:
-    """Return a model's name, unless it is a folder's of the person's own."""
+    """Return a model's name, unless it is that of a folder of the user's."""
     return "a model of one's own" if Path(card.source).is_absolute() else card.name
 
 

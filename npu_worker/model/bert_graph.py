@@ -39,10 +39,10 @@ class BertShape:
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> "BertShape":
-        """Read a Hugging Face ``config.json``; null is as good as absent.
+        """Read a Hugging Face ``config.json``; null counts as absent.
 
         Raises:
-            UnsupportedModel: Not BERT, more than one label, relative positions, or a field is missing or no number.
+            UnsupportedModel: Not BERT, more than one label, relative positions, or a field is missing or not a number.
         """
         kind = config.get("model_type") or "bert"
         if kind != "bert":
@@ -51,7 +51,7 @@ class BertShape:
                 "'optimum-cli export openvino --task text-classification' and give that folder"
             )
         try:
-            # The weights have the last word: a config may name no label at all.
+            # The weights decide: a config may name no label at all.
             labels = len(config.get("id2label") or {}) or int(config.get("num_labels") or 1)
             layers, heads, positions = (
                 int(config[field]) for field in ("num_hidden_layers", "num_attention_heads", "max_position_embeddings")

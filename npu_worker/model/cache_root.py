@@ -1,4 +1,4 @@
-"""Where models are kept when nobody says where."""
+"""Where models are kept by default."""
 
 from collections.abc import Mapping
 from pathlib import Path

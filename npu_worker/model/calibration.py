@@ -1,4 +1,4 @@
-"""Texts of our own that show a model what it will read, so that int8 ranges fit.
+"""Texts of our own, like those a model will read, to calibrate int8 ranges.
 
 Each entry is a query and a passage that answers it. ``pairs`` also puts queries beside passages that do not
 answer them, and beside several passages joined: a reranker reads more misses than hits, and long chunks.

@@ -11,7 +11,7 @@ from .errors import Damaged
 #: What weights may be stored in; int8 computes in int8 too.
 PRECISIONS = ("fp16", "int8")
 MODEL_FILE, WEIGHTS_FILE, TOKENIZER_FILE, CARD_FILE = "model.xml", "model.bin", "tokenizer.json", "model.json"
-#: Raised when the content of a ready folder changes its meaning; an older folder is then made ready anew.
+#: Raised when the content of a ready folder changes its meaning; an older folder is then made ready again.
 FORMAT = 1
 
 

@@ -1,7 +1,7 @@
 """Which weights are the fastest on this machine without ranking worse: decided from what the CPU can do.
 
 Measured, for the packaged model: with VNNI int8 runs at more than twice the rate of f32, and nDCG@10 stays within
-0.005. Without (AVX2 alone) its kernels are 20 % slower than those of f32, so there is nothing to gain.
+0.005. Without (AVX2 alone) its kernels are 20 % slower than those of f32, so int8 gains nothing.
 """
 
 import importlib.util
@@ -21,7 +21,7 @@ def read_cpu_flags(cpuinfo: Path = Path("/proc/cpuinfo")) -> frozenset[str]:
 
 
 def preferred_precisions(device: str, cpu_flags: frozenset[str]) -> tuple[str, ...]:
-    """Return the weights to run where nobody says which, the best first: each is as good as fp16's in ranking.
+    """Return the precisions of weights to run by default, the best first: each ranks as well as fp16.
 
     Args:
         device: ``NPU``, ``CPU`` or ``GPU``; on the first and last int8 has not been measured.

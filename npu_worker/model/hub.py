@@ -1,8 +1,8 @@
-"""Models from the hub: the few files needed, at one commit, checked against what the hub says of them.
+"""Models from the hub: the few files needed, at one commit, checked against what the hub states.
 
-``huggingface_hub`` does the talking, so HF_ENDPOINT, HF_TOKEN, HF_HUB_OFFLINE and proxies mean what they always do.
+``huggingface_hub`` talks to the hub, so HF_ENDPOINT, HF_TOKEN, HF_HUB_OFFLINE and proxies mean what they always do.
 Its own time limits are per read and per address and are retried, which adds up to minutes on a network that drops
-packets; so each step runs in a thread that is waited for so long and no longer.
+packets; so each step runs in a thread that is waited for within a limit.
 """
 
 import errno
@@ -35,7 +35,7 @@ T = TypeVar("T")
 
 #: Until the hub has said what the repository holds, s. With the start of the program this stays below ten.
 ANSWER_S = 7.0
-#: A download that brings nothing for so long has ended, s.
+#: A download that receives nothing for this long has failed, s.
 STALL_S = 30.0
 
 _WEIGHTS = "model.safetensors"
@@ -47,10 +47,10 @@ def draft_of(source: HubSource, download: Path, say: Say) -> Draft:
     """Download a model into a folder and return its draft.
 
     Raises:
-        HubUnreachable: The hub did not answer within ``ANSWER_S``, or fell silent.
+        HubUnreachable: The hub did not answer within ``ANSWER_S``, or stopped sending.
         HubNotFound: No such repository or revision.
         HubGated: Its terms have not been accepted with the token at hand.
-        HubError: A needed file is missing, or is not what the hub says it is.
+        HubError: A needed file is missing, or does not match the hub's checksum.
         UnsupportedModel: It is not a BERT cross-encoder.
     """
     info = _ask(source)
@@ -77,7 +77,7 @@ def draft_of(source: HubSource, download: Path, say: Say) -> Draft:
 
 
 def _ask(source: HubSource) -> Any:
-    """Return what the hub knows of the repository."""
+    """Return the hub's description of the repository."""
     return _translated(
         source,
         lambda: _within(
@@ -184,7 +184,7 @@ def _is_of_the_disk(error: Exception) -> bool:
 
 
 def _check(source: HubSource, sibling: Any, file: Path) -> None:
-    """Compare a large file with the sha256 the hub gives for it: the library compares sizes alone.
+    """Compare a large file with the sha256 the hub gives for it: the library compares sizes only.
 
     Raises:
         HubError: It is another one.

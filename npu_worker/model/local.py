@@ -1,4 +1,4 @@
-"""Drafts from files on this machine: our own graph where the model is a BERT, else the graph that was given."""
+"""Drafts from files on this machine: our own graph where the model is a BERT, else the graph as given."""
 
 import contextlib
 import json
@@ -17,7 +17,7 @@ from .sources import LocalSource
 
 T = TypeVar("T")
 
-#: Where nothing says how long a row may be.
+#: The longest row if nothing states it.
 _USUAL_LENGTH = 512
 #: A tokenizer without a limit of its own says 1e30 or the like.
 _SANE_LENGTH = 1_000_000
@@ -56,7 +56,7 @@ def max_length(config: dict[str, Any], tokenizer_config: dict[str, Any]) -> int:
     """Return the longest row the model takes, tokens.
 
     Raises:
-        UnsupportedModel: The config says it in something else than numbers.
+        UnsupportedModel: The config states it as something other than numbers.
     """
     limits: list[int] = []
     try:
@@ -75,7 +75,7 @@ def read_json(path: Path | None) -> dict[str, Any]:
     """Return the object in a JSON file; an empty one if there is no file.
 
     Raises:
-        UnknownSource: It cannot be read, or is no JSON object.
+        UnknownSource: It cannot be read, or is not a JSON object.
     """
     if path is None:
         return {}
@@ -94,9 +94,9 @@ def _of_type(kind: type[T], value: object) -> T | None:
 
 
 def _build(source: LocalSource, config: dict[str, Any]) -> tuple[ov.Model, int] | None:
-    """Return our own graph and its layers, or None for a graph that has to be taken as it is.
+    """Return our own graph and its layers, or None for a graph that is used as it is.
 
-    1. Safetensors are weights only: build, or say why not.
+    1. Safetensors are weights only: build, or raise.
     2. An ONNX file of a BERT with its config beside it: build, since its own graph may depend on the padding.
     3. Any other graph: as it is.
     """

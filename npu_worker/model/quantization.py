@@ -22,7 +22,7 @@ from .errors import QuantizerMissing
 _KEPT = (r"bert\.pooler\..*", r"classifier.*")
 #: How much of the activations' range SmoothQuant moves into the weights (0 to 1).
 _SMOOTHING = 0.8
-#: Every so many of the calibration's pairs are used, spread over all of them: 25, two passes of 3,500 tokens.
+#: Every n-th of the calibration's pairs is used, spread over all of them: 25, two passes of 3,500 tokens.
 _EVERY = 3
 #: nncf reads the pairs once for SmoothQuant and once for the ranges.
 _PASSES = 2
@@ -42,7 +42,7 @@ def quantize(graph: ov.Model, tokenizer: PairTokenizer, progress: Progress) -> o
     Args:
         graph: In fp32, with dynamic shapes.
         tokenizer: Of the model.
-        progress: Hears how far it is.
+        progress: Called with its progress.
 
     Raises:
         QuantizerMissing: nncf is not installed.

@@ -1,11 +1,11 @@
-"""What a person is told to do, each piece of advice in one wording: for errors, for ``doctor``, and for README."""
+"""What to do about a problem, each piece of advice in one wording: for errors, ``doctor`` and README."""
 
 RELEASES = "https://github.com/intel/linux-npu-driver/releases"
 #: Intel's three packages, which must be of one release.
 PACKAGES = ("intel-level-zero-npu", "intel-driver-compiler-npu", "intel-fw-npu")
 #: Below this release of them some models are computed wrongly without an error.
 LEAST_RELEASE = (1, 24)
-#: Older loaders do not know the driver's present name.
+#: Older loaders do not know the driver's current name.
 LEAST_LOADER = (1, 17, 17)
 
 LOADER = "install libze1 1.17.17 or newer from your distribution, or else from Level Zero's releases"
@@ -36,7 +36,7 @@ REPORT = "send us the report of 'openvino-reranker doctor --npu'"
 
 
 def join_group(group: str) -> str:
-    """Return how to become a member of a group so that a user's services are in it too."""
+    """Return how to join a group so that a user's services are in it too."""
     return (
         f"sudo usermod -aG {group} $USER, then restart the machine or run 'loginctl terminate-user $USER' (it ends all "
         "your sessions; logging in again is not enough, because your service manager keeps its old groups)"

@@ -1,8 +1,8 @@
 """Compiled buckets on disk, under our own key and checksum.
 
-OpenVINO imports a blob with zeroed bytes without a word, so nothing is handed to it that is not, byte for byte,
-what the compiler gave. Beside a blob stands a note with its sha256 and everything it was compiled from and with.
-Instead of a blob there may be a mark that says how compiling ended badly, and one that counts how often the device
+OpenVINO imports a blob with zeroed bytes without an error, so it is given nothing that is not, byte for byte,
+what the compiler wrote. Beside a blob is a note with its sha256 and everything it was compiled from and with.
+Instead of a blob there may be a mark that says how compiling failed fatally, and one that counts how often the device
 was lost in the bucket's self-test.
 """
 
@@ -21,23 +21,23 @@ from .platform import Identity
 
 logger = logging.getLogger("openvino_reranker.worker")
 
-#: After so many bad endings a bucket is not tried again with the same model, driver and options.
+#: After this many fatal failures a bucket is not tried again with the same model, driver and options.
 GIVE_UP_AFTER = 2
 
 
-#: How graphs are cut before they are compiled: another number makes all compiled models anew.
+#: How graphs are cut before they are compiled: another number recompiles all models.
 _GRAPH = "2"
 
 
 class Note(msgspec.Struct, frozen=True):
-    """What stands beside a blob."""
+    """The note beside a blob."""
 
     sha256: str
     made_of: dict[str, str]
 
 
 class Mark(msgspec.Struct, frozen=True):
-    """How compiling ended badly: how often, and what happened last."""
+    """How compiling failed fatally: how often, and what happened last."""
 
     times: int
     happened: str
@@ -60,7 +60,7 @@ class BlobCache:
         root: The cache's folder; made when something is put there.
         card: The model's.
         identity: Device, driver, firmware and compiler.
-        options: Everything the plugin is told.
+        options: All options of the plugin.
     """
 
     def __init__(self, root: Path, card: ModelCard, identity: Identity, options: dict[str, str]) -> None:
@@ -69,7 +69,7 @@ class BlobCache:
         self._common = {"model": self.model, "graph": _GRAPH, "options": _line(options), **asdict(identity)}
 
     def read(self, length: int) -> bytes | None:
-        """Return a bucket's blob, or None; one that was changed since it was put there is thrown away."""
+        """Return a bucket's blob, or None; one that has changed since it was stored is discarded."""
         blob, note = self._paths(length)
         try:
             content = blob.read_bytes()
@@ -88,7 +88,7 @@ class BlobCache:
         return content
 
     def put(self, length: int, compiled: Path) -> None:
-        """Take in a file that the compiler wrote; older blobs of this model and bucket are removed.
+        """Store a file that the compiler wrote; older blobs of this model and bucket are removed.
 
         A cache that cannot be written costs time at the next start and is no reason to stop.
         """
@@ -122,7 +122,7 @@ class BlobCache:
         return self._root / f"{self._stem(length)}-{os.getpid()}.making"
 
     def mark(self, length: int) -> Mark | None:
-        """Return how compiling this bucket ended badly, if it did."""
+        """Return how compiling this bucket failed fatally, if it did."""
         try:
             mark = msgspec.json.decode(self._mark_path(length).read_bytes(), type=Mark)
         except (OSError, msgspec.DecodeError):
@@ -130,7 +130,7 @@ class BlobCache:
         return mark if mark.made_of == self._made_of(length) else None
 
     def put_mark(self, length: int, happened: str, times: int = 1) -> None:
-        """Note that a bucket ended badly so many times more."""
+        """Record that a bucket failed fatally, this many times more."""
         before = self.mark(length)
         mark = Mark((before.times if before else 0) + times, happened, self._made_of(length))
         self._put_beside(self._mark_path(length), mark)
@@ -146,7 +146,7 @@ class BlobCache:
         self._put_beside(self._loss_path(length), Losses(times, happened, device_epoch, self._made_of(length)))
 
     def clear_marks(self, length: int) -> None:
-        """Forget that the bucket ended badly."""
+        """Forget that the bucket failed fatally."""
         for path in (self._mark_path(length), self._loss_path(length)):
             with contextlib.suppress(OSError):
                 path.unlink()

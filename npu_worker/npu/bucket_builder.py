@@ -27,7 +27,7 @@ logger = logging.getLogger("openvino_reranker.worker")
 
 
 class Unobtainable(Exception):
-    """There will be no such bucket; says why."""
+    """The bucket cannot be made; the message says why."""
 
 
 class BucketBuilder:
@@ -41,12 +41,12 @@ class BucketBuilder:
         requests: Rows in flight.
         core: OpenVINO's core.
         platform: The machine.
-        options: What the plugin is told.
-        cache: Compiled buckets of before.
+        options: The plugin's options.
+        cache: Buckets compiled earlier.
         reference: The model's f32 logits.
         counter: The NPU's busy time.
         compile_limit_s: How long one bucket may compile, s.
-        retry: Whether to compile what ended badly before.
+        retry: Whether to compile buckets that failed fatally before.
     """
 
     def __init__(
@@ -112,7 +112,7 @@ class BucketBuilder:
         return tested
 
     def _from_cache(self, tokens: int, blob: bytes) -> tuple[CompiledBucket, SelfTest] | None:
-        """Return the bucket of a cached compiled model, or None if it was bad and thrown away."""
+        """Return the bucket of a cached compiled model, or None if it was bad and discarded."""
         what = f"loading {tokens} tokens"
         try:
             return self._test(tokens, self._import(blob))
@@ -194,7 +194,7 @@ class BucketBuilder:
             raise translate(str(error), Doing.COMPILING, f"compiling {tokens} tokens", CompileFailed) from error
 
     def _failure(self, tokens: int, text: str) -> Exception:
-        """Return what to raise for what the compiling process was told: its own affair, or everybody's."""
+        """Return the error for a failure of the compiling process: of this bucket, or of all."""
         has_compiler = "UNSUPPORTED_FEATURE" not in text or self._platform.has_compiler()
         known = find_known(text, Doing.COMPILING, has_compiler=has_compiler)
         error: WorkerError = translate(

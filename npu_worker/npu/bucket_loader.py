@@ -18,14 +18,14 @@ Say = Callable[[str], None]
 class BucketLoader:
     """Fills a device with its buckets.
 
-    A bucket whose self-test lost the device twice since the driver was loaded is suspected: it comes last, and if
-    another one works, it is given up. If none does, it is the device, and no bucket is blamed.
+    A bucket whose self-test lost the device twice since the driver was loaded is suspected: it is tried last, and if
+    another one works, it is given up. If none does, the device is at fault, and no bucket is blamed.
 
     Args:
-        device: What takes them.
-        builder: What makes them.
+        device: The device to fill.
+        builder: Makes the buckets.
         cache: Where losses are noted.
-        device_epoch: What is another one after the driver was loaded anew.
+        device_epoch: Changes when the driver is reloaded.
         retry: Whether to try what is suspected or was given up.
     """
 
@@ -48,7 +48,7 @@ class BucketLoader:
         return self._choose() is not None
 
     def load_next(self, say: Say) -> None:
-        """Get the longest of the missing buckets ready; one that cannot be had is given up and the next one tried.
+        """Get the longest of the missing buckets ready; one that cannot be made is given up and the next one tried.
 
         Raises:
             CompileFailed: No bucket can be compiled that is long enough to be the longest.
@@ -69,7 +69,7 @@ class BucketLoader:
             raise CompileFailed(f"no bucket of {self._least} tokens or more can be used; the longest: {reasons[0]}")
 
     def load_rest(self) -> None:
-        """Get all other buckets ready; a failure is told to the device."""
+        """Get all other buckets ready; a failure is reported to the device."""
         try:
             while self.pending:
                 self.load_next(logger.info)

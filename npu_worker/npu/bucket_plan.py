@@ -1,4 +1,4 @@
-"""Which static shape each row runs in. Lengths in, runs out; nothing else is looked at.
+"""Which static shape each row runs in. Lengths in, runs out; nothing else matters.
 
 An NPU runs compiled shapes only, and a batch of several rows is as many jobs on it as rows. So a run is one row
 in the smallest bucket that holds it: there are no filler rows, and the rows keep their turns.
@@ -12,7 +12,7 @@ from ..packing import Run
 
 #: Tokens of the shapes that are compiled unless others are asked for.
 DEFAULT_BUCKETS = (64, 96, 128, 192, 256, 384, 512)
-#: The longest bucket that can be had may be no shorter, tokens: 29 are left for the query then, and 32 for a passage.
+#: The longest usable bucket may be no shorter, tokens: 29 are left for the query then, and 32 for a passage.
 LEAST_LONGEST = 64
 #: A row's work is ``24 x width^2`` a token and layer for the dense parts and ``4 x width x length`` for attention, so
 #: attention adds ``length / (6 x width)``; cross-encoders of this size are 384 wide.

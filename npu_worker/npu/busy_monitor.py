@@ -14,8 +14,8 @@ from .busy_counter import BusyCounter
 
 logger = logging.getLogger("openvino_reranker.worker")
 
-#: So many batches in a row without any rise are too many; more than one, since no hardware has shown yet how soon the
-#: counter tells of a job.
+#: This many batches in a row without any rise are too many; more than one, since no hardware has shown yet how soon
+#: the counter reports a job.
 PATIENCE = 8
 
 
@@ -41,7 +41,7 @@ class Tally:
     seen: float = 0.0
 
     def note(self, value: int, now: float) -> None:
-        """Take a reading. One below the last means that the driver was loaded anew and counts from 0."""
+        """Take a reading. One below the last means that the driver was reloaded and counts from 0."""
         if value < self.last:
             logger.warning(
                 "the NPU's busy time jumped back from %d to %d us: its driver was reloaded", self.last, value
@@ -65,7 +65,7 @@ class BusyMonitor:
     Args:
         counter: The counter.
         now: The time, s (monotonic).
-        patience: So many batches in a row without any rise are too many.
+        patience: How many batches in a row without any rise are too many.
     """
 
     def __init__(self, counter: BusyCounter, now: float, patience: int = PATIENCE) -> None:
@@ -126,7 +126,7 @@ class BusyMonitor:
         return settled
 
     def look_if_idle(self, now: float) -> None:
-        """Take a reading while no batch is open, so that the next batch's rise holds little of before."""
+        """Take a reading while no batch is open, so that the next batch's rise includes little of the time before."""
         if not self._open:
             self._look(now)
 

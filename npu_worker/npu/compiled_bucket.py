@@ -12,7 +12,7 @@ from .host_embeddings import EMBEDDINGS, EmbeddingTable
 
 
 def _nobody_waits() -> None:
-    """Stand in for the callback of a request that is waited for by other means."""
+    """Do nothing: the callback of a request that is waited for by other means."""
 
 
 class BucketRequest:
@@ -21,7 +21,7 @@ class BucketRequest:
     Args:
         bucket: Its tokens.
         request: OpenVINO's.
-        table: The word embeddings, where the compiled model leaves their look-up to the host.
+        table: The word embeddings, where the compiled model leaves their lookup to the host.
     """
 
     def __init__(self, bucket: int, request: Any, table: EmbeddingTable | None = None) -> None:
@@ -97,7 +97,7 @@ class CompiledBucket:
         tokens: Its length.
         compiled: OpenVINO's compiled model.
         requests: How many rows of it may be in flight.
-        table: The word embeddings, where it leaves their look-up to the host.
+        table: The word embeddings, where it leaves their lookup to the host.
     """
 
     def __init__(self, tokens: int, compiled: Any, requests: int, table: EmbeddingTable | None = None) -> None:

@@ -1,4 +1,4 @@
-"""Compiling in a child process: started, limited in time, and its end understood."""
+"""Compiling in a child process: started, limited in time, and its exit interpreted."""
 
 import os
 import signal
@@ -15,7 +15,7 @@ Answer = TypeVar("Answer")
 
 
 class CompilerDied(Exception):
-    """The compiling process did not end in order; says how it ended."""
+    """The compiling process failed; the message says how it ended."""
 
 
 def run_child(
@@ -26,7 +26,7 @@ def run_child(
 
 
 def ask_child(command: Sequence[str], order: msgspec.Struct, kind: type[Answer], limit_s: float) -> Answer:
-    """Send an order to a child process as JSON and return its answer, whatever becomes of it afterwards.
+    """Send an order to a child process as JSON and return its answer, even if it crashes after it.
 
     Args:
         command: The child.

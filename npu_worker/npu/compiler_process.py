@@ -1,4 +1,4 @@
-"""The process that compiles one bucket, so that a compiler that aborts takes nothing else with it.
+"""The process that compiles one bucket, so that a compiler that aborts ends nothing else.
 
 Reads an ``Order`` from standard input, writes the compiled model into a file and an ``Outcome`` to what standard
 output was at the start: the NPU's plugin, driver and compiler write their messages to standard output.
@@ -18,7 +18,7 @@ from .host_embeddings import cut_embeddings, make_static
 
 
 class Order(msgspec.Struct, frozen=True):
-    """What to compile, and where to put it. ``parent`` is who waits for it."""
+    """What to compile, and where to put it. ``parent`` is the process that waits for it."""
 
     model: str
     tokens: int
@@ -28,7 +28,7 @@ class Order(msgspec.Struct, frozen=True):
 
 
 class Outcome(msgspec.Struct, frozen=True):
-    """What came of it: how long it took, s; ``error`` if it failed; ``not_exported`` if only the export did."""
+    """The outcome: how long it took, s; ``error`` if it failed; ``not_exported`` if only the export did."""
 
     seconds: float
     error: str = ""

@@ -1,6 +1,6 @@
 """The NPU as the worker uses it: one compiled model for each bucket, rows one at a time, several in flight.
 
-Buckets are compiled longest first, so whatever is asked can be run from the beginning: a row goes to the smallest
+Buckets are compiled longest first, so every pair can be run from the beginning: a row goes to the smallest
 bucket that is ready and holds it, and each further bucket only makes shorter rows cheaper.
 """
 
@@ -22,7 +22,7 @@ from .compiled_bucket import BucketRequest, CompiledBucket
 from .error_messages import Doing, translate
 from .self_test import SelfTest
 
-#: So many logits in a row that are NaN or infinite, and the device is broken, not the texts.
+#: After this many NaN or infinite logits in a row the device is broken, not the texts.
 MOST_NOT_FINITE = 3
 
 
@@ -36,7 +36,7 @@ class NpuDevice:
         requests: Rows in flight over all of them.
         precision: Of the arithmetic, for status pages.
         busy_monitor: What proves that it works.
-        about: What else status pages show.
+        about: Further details for status pages.
         name: What answers and pages call it.
 
     Attributes:
@@ -127,7 +127,7 @@ class NpuDevice:
         return finished
 
     def check(self) -> None:
-        """Raise what makes it impossible to go on, if anything does."""
+        """Raise the error that makes it impossible to go on, if there is one."""
         if self._error is not None:
             raise self._error
 
@@ -177,7 +177,7 @@ class NpuDevice:
         self._wake_up()
 
     def fail(self, error: WorkerError) -> None:
-        """Note what makes it impossible to go on; the first such thing counts."""
+        """Note an error that makes it impossible to go on; the first one counts."""
         with self._lock:
             self._error = self._error or error
         self._wake_up()

@@ -12,7 +12,7 @@ from . import advice
 FIRMWARE = Path("/lib/firmware")
 LOADER_LIBRARY = "libze_loader.so.1"
 DRIVER_LIBRARY = "libze_intel_npu.so.1"
-#: Releases before 1.16 called it so. While a loader still finds it, the present driver refuses to start.
+#: Releases before 1.16 called it so. While a loader still finds it, the current driver refuses to start.
 OLD_DRIVER_LIBRARY = "libze_intel_vpu.so.1"
 #: What the driver compiles with: since release 1.33 the first, before it the second.
 COMPILER_LIBRARIES = ("libopenvino_intel_npu_compiler_loader.so", "libnpu_driver_compiler.so")
@@ -20,7 +20,7 @@ COMPILER_LIBRARIES = ("libopenvino_intel_npu_compiler_loader.so", "libnpu_driver
 
 def loads(library: str) -> bool:
     """Return whether the dynamic linker finds a library, and all that it needs."""
-    # In a process of its own: what such a library does when it is loaded is its own affair.
+    # In a process of its own: loading such a library may have any effect.
     command = [sys.executable, "-P", "-c", "import ctypes, sys; ctypes.CDLL(sys.argv[1])", library]
     return subprocess.run(command, capture_output=True, check=False).returncode == 0
 

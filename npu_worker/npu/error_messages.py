@@ -1,9 +1,9 @@
-"""What OpenVINO and the driver say, what it means, and what to do: known error texts.
+"""Known error texts of OpenVINO and the driver: their meaning, and what to do.
 
-The texts are those of OpenVINO 2024 to 2026 and of Intel's Linux driver, as its source has them or users met them.
-One text can mean several things: the driver says ``ZE_RESULT_ERROR_UNKNOWN`` for a model its compiler gives up, for a
-compiled model it cannot load, and for a device that is gone. So it matters what was being done. SPEC.md holds this
-table in words.
+The texts are those of OpenVINO 2024 to 2026 and of Intel's Linux driver, from its source or from users' reports.
+One text can mean several things: the driver says ``ZE_RESULT_ERROR_UNKNOWN`` for a model that does not compile, for a
+compiled model it cannot load, and for a device that is gone. So it matters what was being done. SPEC.md has this
+table too.
 """
 
 from dataclasses import dataclass

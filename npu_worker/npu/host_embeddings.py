@@ -1,4 +1,4 @@
-"""Word embeddings left on the host: the graph is compiled behind their look-up, and the host fills in the rows.
+"""Word embeddings left on the host: the graph is compiled without their lookup, and the host fills in the rows.
 
 The table is a third to a half of a small model's weights, and the compiled model of each bucket would hold all of it to
 look up a few hundred rows.
@@ -13,7 +13,7 @@ import openvino as ov
 from numpy.typing import NDArray
 from openvino import opset13 as op
 
-#: The input that takes the place of ``input_ids``.
+#: The input that replaces ``input_ids``.
 EMBEDDINGS = "word_embeddings"
 _IDS, _MASK = "input_ids", "attention_mask"
 
@@ -45,7 +45,7 @@ def cut_embeddings(model: Any) -> EmbeddingTable | None:
     """Cut a model behind its look-up of word embeddings; return the table, or None and the model as it was.
 
     Afterwards the model has the input ``EMBEDDINGS`` in the place of ``input_ids``. A model that uses its ids for
-    anything else, or whose table is of another kind, is left alone.
+    anything else, or whose table is of another kind, is left unchanged.
     """
     ports = {name: port for port in model.inputs for name in port.names}
     if _IDS not in ports or _MASK not in ports or ports[_MASK].get_element_type() != ports[_IDS].get_element_type():

@@ -1,4 +1,4 @@
-"""How much memory the compiled buckets of a model take, and how much there is."""
+"""How much memory the compiled buckets of a model take, and how much is available."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ _BESIDE = 500_000_000
 def needed_bytes(weights: int, on_host: int, buckets: int) -> int:
     """Estimate the worker's memory: each bucket holds all weights, once in the plugin and once in the driver.
 
-    An NPU of the 40xx generation or later can do with one of the two; a 37xx cannot.
+    An NPU of the 40xx generation or later needs only one of the two; a 37xx needs both.
 
     Args:
         weights: Of the model, bytes.

@@ -1,7 +1,7 @@
 """The machine under the NPU path: where sysfs is, how OpenVINO is opened, and what passes for an NPU.
 
-Law of this file: nothing in here is a setting. The worker builds ``Platform()`` and nothing else; a test that puts
-a stand-in in the NPU's place does so by handing the worker another object.
+Law of this file: nothing in here is a setting. The worker builds ``Platform()`` and nothing else; a test that
+replaces the NPU by a stand-in does so by passing the worker another object.
 """
 
 import os
