@@ -7,9 +7,11 @@ back in their order, so that the output is written, and continued, as without Ra
 import contextlib
 import logging
 import os
+import socket
 from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import Any
+from urllib.parse import urlsplit
 
 import ray
 from ray.exceptions import RayError
@@ -22,6 +24,8 @@ from .row import Outcome, Ranked, Rejected, Row
 RESOURCE = "openvino_reranker"
 #: Rows handed to an actor at once, and rows that are in the cluster at once for each actor.
 _BATCH, _ROWS_AN_ACTOR = 64, 4096
+#: How long a cluster may take to let us connect, s.
+_REACH_S = 10.0
 
 
 class _Actor:
@@ -50,8 +54,9 @@ def cluster(address: str) -> Iterator[int]:
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     try:
+        _check_reachable(address)
         ray.init(address, log_to_driver=False, logging_level=logging.ERROR)
-    except (RayError, ConnectionError, ValueError) as error:
+    except (RayError, OSError, ValueError) as error:
         raise GivenUp(f"no Ray cluster at {address}: {error}") from None
     try:
         nodes = int(ray.cluster_resources().get(RESOURCE, 0))
@@ -63,6 +68,21 @@ def cluster(address: str) -> Iterator[int]:
         yield nodes
     finally:
         ray.shutdown()
+
+
+def _check_reachable(address: str) -> None:
+    """Check that something listens at ``address``: Ray itself would try for many minutes.
+
+    Raises:
+        OSError: Nothing does.
+        ValueError: It is neither a host with a port nor ``auto``.
+    """
+    if address == "auto":
+        return
+    parts = urlsplit(address if "://" in address else f"//{address}")
+    if not parts.hostname or parts.port is None:
+        raise ValueError("give HOST:PORT, or auto")
+    socket.create_connection((parts.hostname, parts.port), _REACH_S).close()
 
 
 def rank_on(nodes: int, rows: Iterable[Row], top_k: int | None, at_once: int) -> Iterator[Outcome]:

@@ -3,6 +3,7 @@
 import json
 import random
 import signal
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -205,6 +206,14 @@ def test_where_nothing_is_to_be_done_it_says_so_at_once(runtime: Path, tmp_path:
     done = run("bulk", str(wrong), str(tmp_path / "new"), *away)
     assert "is no Parquet file" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_without_ray_it_names_the_extra(tmp_path: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)  # not installed, wherever this runs
+    write(tmp_path / "in.jsonl", [row(1)])
+    done = run("bulk", str(tmp_path / "in.jsonl"), str(tmp_path / "out.jsonl"), "--ray", "auto")
+    assert done.returncode == 1
+    assert "install 'openvino-reranker[ray]'" in done.stderr
 
 
 def test_another_model_does_not_continue_an_output(

@@ -5,13 +5,10 @@ Behind the marker ``ray``: ``make test-ray``. Ray has an environment of its own;
 
 import json
 import os
-import re
-import shutil
 import signal
 import subprocess
-import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,78 +31,50 @@ class Cluster:
     address: str
     runtime: Path
     python: Path
-    environment: dict[str, str]
 
-    def bulk(self, *arguments: str) -> "subprocess.Popen[str]":
-        return subprocess.Popen(
-            [self.python, "-m", "openvino_reranker", "bulk", *arguments, "--ray", self.address],
-            env=self.environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
+    @contextmanager
+    def bulk(self, *arguments: str) -> Iterator["subprocess.Popen[str]"]:
+        command = [str(self.python), "-m", "openvino_reranker", "bulk", *arguments, "--ray", self.address]
+        job = subprocess.Popen(
+            command, env=environment(self.runtime), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
         )
+        with job:
+            try:
+                yield job
+            finally:
+                job.kill()
 
     def asked(self) -> int:
         with Reranker(self.runtime / "requests.sock") as reranker:
             return int(reranker.status().counters["requests"])
 
 
-@contextmanager
-def node(python: Path, environment: dict[str, str], *arguments: str) -> Iterator[None]:
-    """A node of a cluster; what it started ends with it."""
-    command = [str(python.with_name("ray")), "start", "--block", "--node-ip-address=127.0.0.1", "--num-cpus=2"]
-    process = subprocess.Popen(
-        [*command, "--object-store-memory=100000000", "--disable-usage-stats", *arguments],
-        env=environment,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
+def environment(runtime: Path) -> dict[str, str]:
+    return clean_environment(
+        OPENVINO_RERANKER_RUNTIME_DIR=str(runtime),
+        RAY_USAGE_STATS_ENABLED="0",
+        RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER="0",  # or Ray puts this machine's address in the place of the loopback's
     )
-    try:
-        yield
-    finally:
-        process.terminate()
-        try:
-            process.wait(60)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
 
 
 @contextmanager
-def cluster(python: Path, runtime: Path, *of_a_node: str) -> Iterator[Cluster]:
+def cluster(python: Path, runtime: Path, resources: dict[str, int]) -> Iterator[Cluster]:
     """Two nodes and a service, which both of them take for theirs."""
-    folder = tempfile.mkdtemp(prefix="ray-", dir="/tmp")
-    environment = clean_environment(OPENVINO_RERANKER_RUNTIME_DIR=str(runtime), RAY_USAGE_STATS_ENABLED="0")
-    address = f"127.0.0.1:{free_port()}"
-    head = ("--head", f"--port={address.rsplit(':', 1)[1]}", "--include-dashboard=false", f"--temp-dir={folder}")
-    try:
-        with ExitStack() as stack:
-            stack.enter_context(broker(runtime))
-            worker = TinyWorker(runtime / "workers.sock", 0.02)
-            stack.callback(worker.stop)
-            stack.enter_context(node(python, environment, *head, *of_a_node))
-            wait_for_nodes(python, environment, address, 1)
-            stack.enter_context(node(python, environment, f"--address={address}", *of_a_node))
-            wait_for_nodes(python, environment, address, 2)
-            yield Cluster(address, runtime, python, environment)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def wait_for_nodes(python: Path, environment: dict[str, str], address: str, count: int) -> None:
-    until = time.monotonic() + 120
-    while True:
-        status = subprocess.run(
-            [python.with_name("ray"), "status", f"--address={address}"],
-            env=environment,
-            capture_output=True,
-            text=True,
-            check=False,
+    with broker(runtime), ExitStack() as stack:
+        worker = TinyWorker(runtime / "workers.sock", 0.02)
+        stack.callback(worker.stop)
+        nodes = stack.enter_context(
+            subprocess.Popen(
+                [python, Path(__file__).parent / "programs" / "two_nodes.py", json.dumps(resources)],
+                env=environment(runtime),
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                text=True,
+            )
         )
-        if len(re.findall(r"^ 1 node_", status.stdout, re.M)) == count:
-            return
-        assert time.monotonic() < until, status.stdout + status.stderr
-        time.sleep(0.5)
+        assert nodes.stdout is not None
+        address = next(line for line in nodes.stdout if line.startswith("address: "))
+        yield Cluster(address.split()[1], runtime, python)
 
 
 @pytest.fixture(scope="session")
@@ -115,7 +84,7 @@ def python() -> Path:
 
 @pytest.fixture
 def both(python: Path, runtime: Path) -> Iterator[Cluster]:
-    with cluster(python, runtime, "--resources", json.dumps({"openvino_reranker": 1})) as made:
+    with cluster(python, runtime, {"openvino_reranker": 1}) as made:
         yield made
 
 
@@ -137,12 +106,19 @@ def lines(path: Path) -> int:
     return path.read_bytes().count(b"\n") if path.exists() else 0
 
 
-def wait_for_lines(job: "subprocess.Popen[str]", output: Path, count: int) -> None:
+def wait_until(holds: Callable[[], bool], job: "subprocess.Popen[str] | None" = None) -> None:
     until = time.monotonic() + 120
-    while lines(output) < count:
-        assert job.poll() is None, job.communicate()
+    while not holds():
+        assert job is None or job.poll() is None, job.communicate()
         assert time.monotonic() < until
         time.sleep(0.02)
+
+
+def listeners() -> set[str]:
+    """Where the cluster's processes listen."""
+    shown = subprocess.run(["ss", "-ltnpH"], capture_output=True, text=True, check=True).stdout.splitlines()
+    of_ray = [line.split() for line in shown if "raylet" in line or "gcs_server" in line or "ray::" in line]
+    return {fields[3].rpartition(":")[0].strip("[]").removeprefix("::ffff:") for fields in of_ray}
 
 
 def test_rows_come_out_once_though_an_actor_and_the_job_are_killed(both: Cluster, tmp_path: Path) -> None:
@@ -151,35 +127,29 @@ def test_rows_come_out_once_though_an_actor_and_the_job_are_killed(both: Cluster
     write(source, rows)
     command = (str(source), str(output), "--at-once", "4")
     # The job is killed.
-    job = both.bulk(*command)
-    wait_for_lines(job, output, 64)
-    job.kill()
-    job.communicate()
+    with both.bulk(*command) as job:
+        wait_until(lambda: lines(output) >= 64, job)
+        assert listeners() == {"127.0.0.1"}
     done = lines(output)
     assert 64 <= done < ROWS
-    until = time.monotonic() + 60
-    while actors():
-        assert time.monotonic() < until
-        time.sleep(0.1)
+    wait_until(lambda: not actors())
     # It goes on, and an actor is killed at work.
     before = both.asked()
-    job = both.bulk(*command)
-    wait_for_lines(job, output, done + 1)
-    running = actors()
-    assert len(running) == 2  # one a node
-    os.kill(running[0], signal.SIGKILL)
-    said, _ = job.communicate(timeout=300)
-    assert job.returncode == 0, said
+    with both.bulk(*command) as job:
+        wait_until(lambda: len(actors()) == 2 and both.asked() > before, job)  # one a node
+        os.kill(actors()[0], signal.SIGKILL)
+        said, _ = job.communicate(timeout=300)
+        assert job.returncode == 0, said
     assert f"{ROWS - done} rows ranked" in said
-    assert ROWS - done <= both.asked() - before < 2 * (ROWS - done)  # what the actor had was done again, no more
+    assert ROWS - done < both.asked() - before < 2 * (ROWS - done)  # what the actor had was done again, and no more
     check(output, rows)
 
 
 def test_where_no_node_runs_the_service_it_says_what_to_do(python: Path, runtime: Path, tmp_path: Path) -> None:
     source, output = tmp_path / "in.jsonl", tmp_path / "out.jsonl"
     write(source, [row(1)])
-    with cluster(python, runtime) as without:
-        said, _ = without.bulk(str(source), str(output)).communicate(timeout=300)
+    with cluster(python, runtime, {}) as without, without.bulk(str(source), str(output)) as job:
+        said, _ = job.communicate(timeout=120)
     assert "no node of the Ray cluster" in said
     assert "--resources" in said
     assert "Traceback" not in said
@@ -188,7 +158,8 @@ def test_where_no_node_runs_the_service_it_says_what_to_do(python: Path, runtime
 def test_where_no_cluster_is_it_says_so(python: Path, tmp_path: Path) -> None:
     source = tmp_path / "in.jsonl"
     write(source, [row(1)])
-    nowhere = Cluster(f"127.0.0.1:{free_port()}", tmp_path, python, clean_environment(RAY_USAGE_STATS_ENABLED="0"))
-    said, _ = nowhere.bulk(str(source), str(tmp_path / "out")).communicate(timeout=300)
+    nowhere = Cluster(f"127.0.0.1:{free_port()}", tmp_path, python)
+    with nowhere.bulk(str(source), str(tmp_path / "out")) as job:
+        said, _ = job.communicate(timeout=120)
     assert "no Ray cluster at 127.0.0.1" in said
     assert "Traceback" not in said
