@@ -97,7 +97,7 @@ class Ceiling:
 
         Tokenizing is included on both sides. The two take turns in going first.
         """
-        took = []
+        times = []
         workload = Workload()  # the service must not know these pairs
         for number, (question, texts) in zip(numbers, workload.chosen(passages, 0, numbers), strict=True):
             served = self._ask(caller, question, texts) if number % 2 else 0.0
@@ -105,13 +105,13 @@ class Ceiling:
             started = time.perf_counter()
             self._engine.score(question, texts)
             alone = (time.perf_counter() - started) * 1000
-            took.append((alone, served or self._ask(caller, question, texts)))
-        return took
+            times.append((alone, served or self._ask(caller, question, texts)))
+        return times
 
     @staticmethod
     def _ask(caller: Caller, question: str, texts: list[str]) -> float:
         time.sleep(_REST_S)
-        asked = caller.ask(question, texts)
-        if asked.error is not None:
-            raise ValueError(f"the service answered {asked.error}")
-        return asked.took_ms
+        answer = caller.ask(question, texts)
+        if answer.error is not None:
+            raise ValueError(f"the service answered {answer.error}")
+        return answer.took_ms

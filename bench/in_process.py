@@ -31,4 +31,4 @@ def score(engine: Engine, queries: Sequence[JudgedQuery]) -> Iterator[list[float
 
 def measure(queries: Sequence[JudgedQuery], scores: Sequence[Sequence[float]]) -> Quality:
     """Return the quality of the order that scores give a collection."""
-    return quality(queries, [by_score(query, given) for query, given in zip(queries, scores, strict=True)])
+    return quality(queries, [by_score(query, logits) for query, logits in zip(queries, scores, strict=True)])

@@ -16,14 +16,14 @@ def percentile(values: Sequence[float], share: float) -> float:
 
 def rss_mb(pids: dict[str, int | None]) -> dict[str, float]:
     """Return the resident memory of processes of this machine, MB; those that cannot be read are left out."""
-    found = {}
+    sizes = {}
     for name, pid in pids.items():
         try:
             lines = Path(f"/proc/{pid}/status").read_text().splitlines()
         except OSError:
             continue
-        found[name] = next(int(line.split()[1]) / 1024 for line in lines if line.startswith("VmRSS:"))
-    return {name: round(megabytes, 1) for name, megabytes in found.items()}
+        sizes[name] = next(int(line.split()[1]) / 1024 for line in lines if line.startswith("VmRSS:"))
+    return {name: round(megabytes, 1) for name, megabytes in sizes.items()}
 
 
 def summarise(
@@ -42,15 +42,15 @@ def summarise(
         before: The service's status before the run.
         after: And after it.
     """
-    good = [each for each in seen if each.asked.error is None]
+    good = [each for each in seen if each.answer.error is None]
     rise = {key: after["counters"][key] - before["counters"][key] for key in after["counters"]}
     batches = max(1, rise["batches"])
     return {
         "pairs_per_s": round(sum(each.group.passages for each in good) / seconds, 2),
-        "tokens_per_s": round(sum(each.asked.tokens for each in good) / seconds, 1),
+        "tokens_per_s": round(sum(each.answer.tokens for each in good) / seconds, 1),
         "seconds": round(seconds, 2),
         "requests": len(seen),
-        "errors": dict(Counter(each.asked.error for each in seen if each.asked.error is not None)),
+        "errors": dict(Counter(each.answer.error for each in seen if each.answer.error is not None)),
         "pairs_per_batch": round(rise["batch_pairs"] / batches, 2),
         "callers_per_batch": round(rise["batch_callers"] / batches, 2),
         "cached_share": round(rise["cached_pairs"] / max(1, rise["pairs"]), 4),
@@ -62,13 +62,13 @@ def summarise(
 def _latency(seen: Sequence[Seen]) -> dict[str, float]:
     if not seen:
         return {}
-    took = [each.asked.took_ms for each in seen]
-    added = [each.asked.took_ms - each.asked.queue_ms - each.asked.inference_ms for each in seen]
+    times = [each.answer.took_ms for each in seen]
+    added = [each.answer.took_ms - each.answer.queue_ms - each.answer.inference_ms for each in seen]
     return {
         "requests": len(seen),
-        "p50_ms": round(percentile(took, 0.50), 2),
-        "p95_ms": round(percentile(took, 0.95), 2),
-        "p99_ms": round(percentile(took, 0.99), 2),
+        "p50_ms": round(percentile(times, 0.50), 2),
+        "p95_ms": round(percentile(times, 0.95), 2),
+        "p99_ms": round(percentile(times, 0.99), 2),
         "added_p50_ms": round(percentile(added, 0.50), 2),
     }
 

@@ -9,7 +9,7 @@ from multiprocessing.connection import Connection, wait
 from typing import Any
 
 from ..protocol.message import RequestClass
-from .target import Asked, Caller, Target
+from .target import Answer, Caller, Target
 from .texts import Workload
 
 
@@ -46,7 +46,7 @@ class Seen:
 
     group: Group
     ended: float
-    asked: Asked
+    answer: Answer
 
 
 def run_load(
@@ -75,8 +75,8 @@ def run_load(
         for pipe in pipes:
             with contextlib.suppress(OSError):  # it died; not an Event, whose set() would wait for the dead
                 pipe.send("go")
-        for place, asked in _answers(pipes, len(numbers)):
-            on_answer(Seen(members[place], time.perf_counter() - started, asked))
+        for place, answer in _answers(pipes, len(numbers)):
+            on_answer(Seen(members[place], time.perf_counter() - started, answer))
         return time.perf_counter() - started
     finally:
         for process in processes:
@@ -84,19 +84,19 @@ def run_load(
             process.join()
 
 
-def _answers(pipes: list[Connection], count: int) -> Iterator[tuple[int, Asked]]:
+def _answers(pipes: list[Connection], count: int) -> Iterator[tuple[int, Answer]]:
     """Yield ``count`` answers of each caller, with its place, as they come."""
     missing = dict.fromkeys(pipes, count)
     while missing:
         ready: list[Any] = wait(list(missing))
         for pipe in ready:
             place = pipes.index(pipe)
-            asked = _receive(pipe)
-            if asked is None:
+            answer = _receive(pipe)
+            if answer is None:
                 for _ in range(missing.pop(pipe)):
-                    yield place, Asked(0.0, error="lost")
+                    yield place, Answer(0.0, error="lost")
                 continue
-            yield place, asked
+            yield place, answer
             missing[pipe] -= 1
             if not missing[pipe]:
                 del missing[pipe]

@@ -99,7 +99,7 @@ def _readiness(url: str) -> dict[str, Any]:
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class Answer:
     """One request: how long it took, ms, and what the service says of that, or the error's code.
 
     A code that is not the service's: ``lost`` (the caller died).
@@ -122,15 +122,15 @@ class Caller:
     def __init__(self, target: Target, priority: RequestClass = "interactive") -> None:
         self._reranker = target.reranker(priority)
 
-    def ask(self, question: str, passages: list[str]) -> Asked:
+    def ask(self, question: str, passages: list[str]) -> Answer:
         """Ask once; an error is an answer too."""
         started = time.perf_counter()
         try:
             ranking = self._reranker.rerank(question, passages, timeout=TIMEOUT_S)
         except RerankError as error:
-            return Asked((time.perf_counter() - started) * 1000, error=error.code)
+            return Answer((time.perf_counter() - started) * 1000, error=error.code)
         took_ms = (time.perf_counter() - started) * 1000
-        return Asked(took_ms, ranking.timings_ms.queue, ranking.timings_ms.inference, ranking.tokens)
+        return Answer(took_ms, ranking.timings_ms.queue, ranking.timings_ms.inference, ranking.tokens)
 
     def close(self) -> None:
         """Give the connection back."""

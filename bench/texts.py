@@ -26,14 +26,14 @@ class Workload:
 
     def requests(self, passages: int, seed: int) -> Iterator[tuple[str, list[str]]]:
         """Yield a caller's requests without end: a question and ``passages`` passages."""
-        known = list(pairs())
-        texts = cycle([passage for _, passage in known])
-        for _ in range(seed * 11 % len(known)):
+        samples = list(pairs())
+        texts = cycle([passage for _, passage in samples])
+        for _ in range(seed * 11 % len(samples)):
             next(texts)
         repeated = round(passages * self.repeat)
         before: list[str] = []
         for number in count():
-            question = known[(seed * 7 + (0 if self.repeat else number)) % len(known)][0]
+            question = samples[(seed * 7 + (0 if self.repeat else number)) % len(samples)][0]
             kept = before[:repeated]
             new = [f"{self.salt}-{seed}-{number}-{place} {next(texts)}" for place in range(passages - len(kept))]
             before = kept + new

@@ -22,15 +22,15 @@ class Connection:
         max_message_bytes: The largest message it may send.
     """
 
-    def __init__(self, made: socket.socket, identity: bytes, max_message_bytes: int) -> None:
-        made.setblocking(False)
+    def __init__(self, accepted: socket.socket, identity: bytes, max_message_bytes: int) -> None:
+        accepted.setblocking(False)
         self.identity = identity
         self.pid, self.uid, _ = _CREDENTIALS.unpack(
-            made.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+            accepted.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
         )
         #: Who is behind it: the process that connected.
         self.process = f"{self.uid}:{self.pid}"
-        self.descriptor = made.fileno()
+        self.descriptor = accepted.fileno()
         self.closed = False
         #: Whether a large message is arriving, and whether it has room, so that it may be read.
         self.claims = False
@@ -39,7 +39,7 @@ class Connection:
         self.watched = 0
         #: Whether there may be more to read than was read last.
         self.unread = False
-        self._socket = made
+        self._socket = accepted
         self._decoder = Decoder(max_message_bytes)
         self._unsent = bytearray()
         self._write(OPENING)
@@ -62,9 +62,9 @@ class Connection:
 
     def receive(self, into: memoryview) -> int | None:
         """Read some of what has come, at most what ``into`` holds; return how many bytes, None if the peer is gone."""
-        wanted = min(max(CHUNK_BYTES, self._decoder.missing), len(into))
+        requested = min(max(CHUNK_BYTES, self._decoder.missing), len(into))
         try:
-            size = self._socket.recv_into(into, wanted)
+            size = self._socket.recv_into(into, requested)
         except BlockingIOError:
             self.unread = False
             return 0
@@ -72,7 +72,7 @@ class Connection:
             return None
         if not size:
             return None
-        self.unread = size == wanted
+        self.unread = size == requested
         self._decoder.feed(into[:size])
         return size
 

@@ -117,7 +117,7 @@ class RequestLifecycle:
         if (refusal := self._refusal(caller, stream, message, throughput, closed)) is not None:
             self._refuse(peer.identity, message.id, refusal)
             return
-        asked = message.deadline_ms or self._limits.default_deadline_ms
+        deadline_ms = message.deadline_ms or self._limits.default_deadline_ms
         request = Request(
             peer=peer.identity,
             id=message.id,
@@ -129,7 +129,7 @@ class RequestLifecycle:
             lengths=[throughput.length(len(message.query) + len(document)) for document in message.documents],
             plan=WindowPlan(message.max_windows or self._plan.max_windows, message.window_stride or self._plan.stride),
             arrived=now,
-            deadline=now + min(asked, self._limits.max_deadline_ms) / 1000,
+            deadline=now + min(deadline_ms, self._limits.max_deadline_ms) / 1000,
             size=size,
         )
         self._counters.requests += 1
@@ -233,12 +233,12 @@ class RequestLifecycle:
         """Run each pair of a lost batch again, alone; a pair that is blamed a second time has failed."""
         for entry in batch.entries:
             self._queue.finish(entry)
-            wanted = [(request, row) for request, row in entry if not request.done]
-            if wanted and not (batch.implicated and blame):
-                self._counters.retried_pairs += len(wanted)
-                self._queue.retry_isolated(wanted, implicated=batch.implicated or blame)
+            live = [(request, row) for request, row in entry if not request.done]
+            if live and not (batch.implicated and blame):
+                self._counters.retried_pairs += len(live)
+                self._queue.retry_isolated(live, implicated=batch.implicated or blame)
                 continue
-            for request, row in wanted:
+            for request, row in live:
                 if not request.done:  # a request may hold the pair twice
                     place = f"documents[{request.document_of(row)}]"
                     self.fail(request, Failed(f"{place} failed on the device twice, the second time alone"), now)

@@ -98,8 +98,8 @@ class BrokerServer:
             ):
                 opened.append(self._listening(name, path, mode, listening))
         except BaseException:  # one without the other is useless, and a socket file without a listener misleads
-            for made, _ in opened:
-                made.close()
+            for opened_socket, _ in opened:
+                opened_socket.close()
             self._remove_own_sockets()
             raise
         requests, workers = opened
@@ -116,18 +116,18 @@ class BrokerServer:
         )
 
     def _listening(
-        self, name: str, path: Path, mode: int, given: dict[str, socket.socket]
+        self, name: str, path: Path, mode: int, passed: dict[str, socket.socket]
     ) -> tuple[socket.socket, Path]:
-        if name in given:
-            return given[name], Path(given[name].getsockname())
+        if name in passed:
+            return passed[name], Path(passed[name].getsockname())
         make_folder(path.parent)
-        made = listen(
+        listening = listen(
             path,
             mode,
             "another broker (pid {pid}) is listening on {path}; stop it, or choose another runtime folder",
         )
         self._own_paths.append(path)
-        return made, path
+        return listening, path
 
     def _remove_own_sockets(self) -> None:
         for path in self._own_paths:

@@ -63,11 +63,11 @@ class ThroughputEstimator:
             waiting_tokens: What waits, tokens; 0 where batches are to stay short for requests that may arrive.
         """
         if self.tokens_per_ms is None:
-            wanted = _FIRST_BUDGET
+            target = _FIRST_BUDGET
         else:
             usual = self.tokens_per_ms * self._batch_ms
-            wanted = min(max(usual, waiting_tokens * _SHARE_OF_WAITING), usual * _DEEPEST)
-        return BatchBudget(min(max(wanted, _LEAST_BUDGET), self._most_tokens), self._most_tokens)
+            target = min(max(usual, waiting_tokens * _SHARE_OF_WAITING), usual * _DEEPEST)
+        return BatchBudget(min(max(target, _LEAST_BUDGET), self._most_tokens), self._most_tokens)
 
     def wait_ms(self, tokens: int) -> int:
         """Estimate how long pairs of so many tokens will take, ms; at least 1000 (``Retry-After`` has seconds)."""

@@ -98,8 +98,8 @@ def _try(arguments: argparse.Namespace, settings: Settings, folder: Path, result
         results["failed"] = "interrupted"
         return 130
     except Exception as error:  # any failure is what the report is for
-        known = isinstance(error, WorkerError)
-        results["failed"] = str(error) if known else "".join(traceback.format_exception(error))
+        expected = isinstance(error, WorkerError)
+        results["failed"] = str(error) if expected else "".join(traceback.format_exception(error))
         print(f"openvino-reranker: {error}", file=sys.stderr)
         return error.status if isinstance(error, WorkerError) else WorkerError.status
     return int(results["trial"]["status"])

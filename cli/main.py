@@ -63,7 +63,7 @@ def make_parser(argv: Sequence[str]) -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"openvino-reranker {__version__}")
     parsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    meant = next((argument for argument in argv if not argument.startswith("-")), None)
+    chosen = next((argument for argument in argv if not argument.startswith("-")), None)
     for command in COMMANDS:
         its_parser = parsers.add_parser(
             command.name,
@@ -71,7 +71,7 @@ def make_parser(argv: Sequence[str]) -> argparse.ArgumentParser:
             description=command.summary[0].upper() + command.summary[1:] + ".",
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
-        if command.name == meant:
+        if command.name == chosen:
             module = command.load()
             its_parser.epilog = getattr(module, "EPILOG", None)
             module.add_arguments(its_parser)

@@ -271,10 +271,12 @@ def read_settings(arguments: argparse.Namespace, environ: Mapping[str, str] | No
     environ = os.environ if environ is None else environ
     values: dict[str, Any] = {}
     for setting in SETTINGS:
-        given = getattr(arguments, f"setting_{setting.name}", None)
-        where, text = (setting.flag, given) if given is not None else (setting.variable, environ.get(setting.variable))
+        argument = getattr(arguments, f"setting_{setting.name}", None)
+        where, text = (
+            (setting.flag, argument) if argument is not None else (setting.variable, environ.get(setting.variable))
+        )
         if getattr(arguments, "exact", False) and (exact := _EXACT.get(setting.name)) is not None:
-            if given not in (None, exact):
+            if argument not in (None, exact):
                 raise SettingError(f"{where} is {text!r}, and --exact means {exact}: give one of them")
             text = exact
         if text is None or text == "":

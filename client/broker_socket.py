@@ -80,18 +80,18 @@ class BrokerSocket:
     def notice(self) -> bool:
         """Note connects and disconnects; True if a new broker must be sent what the last one left unanswered."""
         assert self._monitor is not None
-        came = False
+        connected = False
         while int(self._monitor.get(zmq.EVENTS)) & _READABLE:
             event = recv_monitor_message(self._monitor)["event"]
             if event == zmq.EVENT_CONNECTED:
                 self.reached = True
             elif event == zmq.EVENT_HANDSHAKE_SUCCEEDED:
-                self._met = came = True
+                self._met = connected = True
                 self._waiting[_HELLO] = encode(self._hello)
                 self._waiting.move_to_end(_HELLO, last=False)
             else:
-                self.reached = self._met = came = False
-        return came
+                self.reached = self._met = connected = False
+        return connected
 
     def send(self, key: bytes, frames: list[bytes]) -> None:
         """Send a message when its turn comes (``flush``); ``key`` tells it from others that wait."""

@@ -206,11 +206,11 @@ class Connection:
         while not self._closing:
             if broker.wait(None if broker.reached or not self._pending else _LOOK_MS):
                 self._wakened.recv(4096)
-            came = broker.notice()
+            connected = broker.notice()
             # What a broker said before it went counts: it is read before anything is given up or sent again.
             for frames in broker.read():
                 self._read_answer(frames)
-            if came:
+            if connected:
                 self._resend(broker)
             self._reached = broker.reached
             self._look_for_a_listener()

@@ -66,8 +66,8 @@ def rerank_or_keep_order(
         return FallbackResult([], [], None, None)
     grace = min(GRACE_S, timeout * _GRACE_SHARE)
     try:
-        asked = reranker or reranker_at(None)
-        return _reranked(documents, asked.rerank(query, documents, top_k, timeout - grace, grace=grace))
+        target = reranker or reranker_at(None)
+        return _reranked(documents, target.rerank(query, documents, top_k, timeout - grace, grace=grace))
     except InvalidArgument:
         raise
     except RerankError as error:
@@ -88,10 +88,10 @@ async def arerank_or_keep_order(
     if not documents:
         return FallbackResult([], [], None, None)
     try:
-        asked = reranker or async_reranker_at(None)
+        target = reranker or async_reranker_at(None)
         async with asyncio.timeout(timeout):
             grace = min(GRACE_S, timeout * _GRACE_SHARE)
-            return _reranked(documents, await asked.rerank(query, documents, top_k, timeout - grace))
+            return _reranked(documents, await target.rerank(query, documents, top_k, timeout - grace))
     except InvalidArgument:
         raise
     except TimeoutError:

@@ -175,11 +175,11 @@ def _encode(query: str, documents: Sequence[Document], top_k: int | None, priori
     Raises:
         InvalidRequest: As ``Reranker.rerank``, before anything is sent.
     """
-    asked = encode_query(query).decode()
+    text = encode_query(query).decode()
     texts, ids = encode_documents(documents)
     check_top_k(top_k)
     body = {
-        "query": asked,
+        "query": text,
         "documents": [
             {"text": text.decode()} if name is None else {"text": text.decode(), "id": name}
             for text, name in zip(texts, ids, strict=True)

@@ -84,8 +84,8 @@ def check_listening(descriptor: int, name: str, families: Collection[int]) -> so
         if adopted.type != socket.SOCK_STREAM:
             raise WrongDescriptor(f"{label} is not a stream socket; use ListenStream= in its socket unit")
         if adopted.family not in families:
-            wanted = ", ".join(sorted(socket.AddressFamily(family).name for family in families))
-            raise WrongDescriptor(f"{label} is of family {_family_name(adopted.family)}; it must be of {wanted}")
+            allowed = ", ".join(sorted(socket.AddressFamily(family).name for family in families))
+            raise WrongDescriptor(f"{label} is of family {_family_name(adopted.family)}; it must be of {allowed}")
         if not adopted.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
             raise WrongDescriptor(f"{label} is a connection, not a listening socket; use Accept=no in its socket unit")
         if adopted.family == socket.AF_UNIX and not _is_path(adopted.getsockname()):

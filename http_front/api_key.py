@@ -57,8 +57,8 @@ def read_keys(file: Path | None, text: str | None) -> ApiKeys:
             raise BadKeyFile(f"cannot read the API keys in {file}: {error}") from None
         if mode & (stat.S_IRGRP | stat.S_IROTH | stat.S_IWGRP | stat.S_IWOTH):
             raise BadKeyFile(f"others may read or write {file} (mode {stat.S_IMODE(mode):04o}); chmod 600 it")
-        found = [line.strip() for line in lines if line.strip() and not line.startswith("#")]
-        if not found:
+        in_file = [line.strip() for line in lines if line.strip() and not line.startswith("#")]
+        if not in_file:
             raise BadKeyFile(f"{file} contains no API key; write one per line")
-        keys += found
+        keys += in_file
     return ApiKeys(keys)

@@ -83,18 +83,18 @@ class RerankHandler:
     async def _answer(self, request: Request, prefix: Dialect, request_id: str, arrived: float) -> Response:
         async with self._bodies.read(request) as body:
             large = body.gzip or len(body.data) > SMALL_BYTES
-            wanted = await self._run(large, lambda: _read(body, prefix, _rest if large else lambda: None))
+            parsed = await self._run(large, lambda: _read(body, prefix, _rest if large else lambda: None))
             body.data = bytearray()
-            body.place.shrink(sum(map(len, wanted.texts)))
+            body.place.shrink(sum(map(len, parsed.texts)))
             try:
-                if self._strict_model and wanted.model is not None:
-                    await self._check_model(wanted.model)
-                ranking = await self._rank(request, wanted, request_id)
+                if self._strict_model and parsed.model is not None:
+                    await self._check_model(parsed.model)
+                ranking = await self._rank(request, parsed, request_id)
             except RerankError as error:
-                raise Refused(error, wanted.dialect) from None
-            in_thread = large and wanted.shows_documents
-            response = await self._run(in_thread, lambda: _write(wanted, ranking, request_id, arrived))
-            _log(request_id, 200, arrived, f"{len(wanted.texts)} documents")
+                raise Refused(error, parsed.dialect) from None
+            in_thread = large and parsed.shows_documents
+            response = await self._run(in_thread, lambda: _write(parsed, ranking, request_id, arrived))
+            _log(request_id, 200, arrived, f"{len(parsed.texts)} documents")
             return response
 
     async def _run(self, in_thread: bool, work: Callable[[], _Result]) -> _Result:

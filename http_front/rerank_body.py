@@ -285,15 +285,15 @@ def _scalar(body: _Body, name: str) -> Any:
 
 def _top_k(body: _Body) -> int | None:
     """Return ``top_k`` or its other name ``top_n``; None for all."""
-    given = {name: value for name in ("top_k", "top_n") if (value := _scalar(body, name)) is not None}
-    for name, value in given.items():
+    counts = {name: value for name in ("top_k", "top_n") if (value := _scalar(body, name)) is not None}
+    for name, value in counts.items():
         if isinstance(value, bool) or not isinstance(value, int):
             raise InvalidRequest(f"{name} must be a whole number")
         if value < 0:
             raise InvalidRequest(f"{name} is {value}; it must be 0 (all) or more")
-    if len(set(given.values())) > 1:
-        raise InvalidRequest(f"top_k is {given['top_k']} and top_n is {given['top_n']}: give one, or the same")
-    return next(iter(given.values()), 0) or None
+    if len(set(counts.values())) > 1:
+        raise InvalidRequest(f"top_k is {counts['top_k']} and top_n is {counts['top_n']}: give one, or the same")
+    return next(iter(counts.values()), 0) or None
 
 
 def _priority(body: _Body) -> RequestClass | None:

@@ -37,18 +37,18 @@ def bind(host: str, port: int) -> socket.socket:
         PortTaken: It is in use, or may not be used.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    made = socket.socket(family, socket.SOCK_STREAM)
+    listening = socket.socket(family, socket.SOCK_STREAM)
     try:
-        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        made.bind((host, port))
-        made.listen(1024)
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind((host, port))
+        listening.listen(1024)
     except OSError as error:
-        made.close()
+        listening.close()
         raise PortTaken(
             f"cannot listen on {host} port {port}: {error.strerror}; "
             "stop what uses it, or choose another with --port or OPENVINO_RERANKER_PORT"
         ) from error
-    return made
+    return listening
 
 
 def bind_unix(path: Path) -> socket.socket:

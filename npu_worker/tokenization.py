@@ -84,18 +84,18 @@ class PairTokenizer:
         Raises:
             QueryTooLong: The query has more than ``max_query_tokens`` tokens.
         """
-        asked = self._encode_query(query)
-        room = self.max_length - self._tokenizer.num_special_tokens_to_add(True) - len(asked)
+        query_encoding = self._encode_query(query)
+        room = self.max_length - self._tokenizer.num_special_tokens_to_add(True) - len(query_encoding)
         encodings = self._encode_passages(passages, room, self._encode_plain)
         rows = []
         for place, encoding in enumerate(encodings):
             if len(encoding) <= room:
-                rows.append(self._row(asked, encoding, truncated=False))
+                rows.append(self._row(query_encoding, encoding, truncated=False))
             elif plans:
-                rows.append(self._first_window(asked, passages[place], room, plans[place]))
+                rows.append(self._first_window(query_encoding, passages[place], room, plans[place]))
             else:
                 encoding.truncate(room)
-                rows.append(self._row(asked, encoding, truncated=True))
+                rows.append(self._row(query_encoding, encoding, truncated=True))
         return rows
 
     def _row(self, query: Encoding, passage: Encoding, *, truncated: bool, windows: Sequence[Window] = ()) -> Row:

@@ -98,14 +98,14 @@ def _check_folder(folder: Path) -> None:
     """
     if folder.parent != Path("/tmp"):  # noqa: S108
         return
-    found = folder.lstat()
-    if not stat.S_ISDIR(found.st_mode):
+    status = folder.lstat()
+    if not stat.S_ISDIR(status.st_mode):
         raise Unavailable(f"{folder} is not a directory (symlink or file); refusing to send texts to it")
-    if found.st_uid not in (os.getuid(), 0):
-        raise Unavailable(f"{folder} belongs to uid {found.st_uid}, not to you; refusing to send texts to it")
-    if found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+    if status.st_uid not in (os.getuid(), 0):
+        raise Unavailable(f"{folder} belongs to uid {status.st_uid}, not to you; refusing to send texts to it")
+    if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
         raise Unavailable(
-            f"{folder} is writable by others (mode {stat.S_IMODE(found.st_mode):04o}); refusing to send texts to it"
+            f"{folder} is writable by others (mode {stat.S_IMODE(status.st_mode):04o}); refusing to send texts to it"
         )
 
 

@@ -22,9 +22,9 @@ _HEAD = """\
 def values_in(text: str) -> dict[str, str]:
     """Return our variables that are in force in a file's text; of several assignments the last."""
     values = {}
-    known = {setting.variable for setting in IN_FILE}
+    variables = {setting.variable for setting in IN_FILE}
     for line in text.split("\n"):
-        if (variable := _assigned(line)) in known:
+        if (variable := _assigned(line)) in variables:
             values[variable] = _unquoted(line.partition("=")[2].strip())
     return values
 

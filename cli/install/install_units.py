@@ -46,15 +46,15 @@ def run(arguments: argparse.Namespace) -> int:
     places = Places(arguments.kind, arguments.root)
     if arguments.setting_model:
         arguments.setting_model = from_anywhere(arguments.setting_model)
-    given = _variables_given(places)
+    variables = _variables_given(places)
     try:
         environment = _read(places.environment)
-        environ = given if environment is None else values_in(environment)
+        environ = variables if environment is None else values_in(environment)
         settings = read_settings(arguments, environ)
         _check_address(settings)
         if environment is not None:
             _check_flags(settings, read_settings(argparse.Namespace(), environ), places.environment)
-            _warn_of_unused(given, environ, places.environment)
+            _warn_of_unused(variables, environ, places.environment)
         values = _template_values(places, settings)
         files = {
             places.folder_of(name) / _installed_name(name): text
@@ -69,7 +69,7 @@ def run(arguments: argparse.Namespace) -> int:
             active = {
                 setting
                 for setting in IN_FILE
-                if getattr(arguments, f"setting_{setting.name}") or setting.variable in given
+                if getattr(arguments, f"setting_{setting.name}") or setting.variable in variables
             }
             text = whole_file(settings, active, places.systemctl, places.option)
             _write(places.environment, text, dry_run=arguments.dry_run)
@@ -125,16 +125,16 @@ def _check_address(settings: Settings) -> None:
         raise SettingError("port is 0; a socket unit needs a port of its own, such as 18818")
 
 
-def _check_flags(wanted: Settings, in_file: Settings, file: Path) -> None:
+def _check_flags(settings: Settings, in_file: Settings, file: Path) -> None:
     """Refuse flags that the services would not see.
 
     Raises:
         SettingError: The environment file says something else.
     """
     lines = [
-        assignment(setting, getattr(wanted, setting.name))
+        assignment(setting, getattr(settings, setting.name))
         for setting in IN_FILE
-        if getattr(wanted, setting.name) != getattr(in_file, setting.name)
+        if getattr(settings, setting.name) != getattr(in_file, setting.name)
     ]
     if lines:
         raise SettingError(
@@ -144,8 +144,8 @@ def _check_flags(wanted: Settings, in_file: Settings, file: Path) -> None:
         )
 
 
-def _warn_of_unused(given: dict[str, str], in_file: dict[str, str], file: Path) -> None:
-    for variable in sorted(given.keys() - in_file.keys()):
+def _warn_of_unused(variables: dict[str, str], in_file: dict[str, str], file: Path) -> None:
+    for variable in sorted(variables.keys() - in_file.keys()):
         print(
             f"openvino-reranker: warning: {variable} is set here, but the services get their settings from {file}",
             file=sys.stderr,

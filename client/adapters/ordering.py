@@ -30,8 +30,8 @@ class Ordering:
         reranker = reranker_at(self.endpoint)
         if not self.keep_order:
             return _places(reranker.rerank(query, texts, top_k, self.timeout))
-        found = rerank_or_keep_order(query, texts, top_k, self.timeout, reranker=reranker)
-        return _places(found.ranking) if found.ranking else [(index, None) for index in found.order]
+        result = rerank_or_keep_order(query, texts, top_k, self.timeout, reranker=reranker)
+        return _places(result.ranking) if result.ranking else [(index, None) for index in result.order]
 
     async def aorder(self, query: str, texts: Sequence[str], top_k: int | None) -> list[Place]:
         """Do as ``order`` in an asyncio program."""
@@ -40,8 +40,8 @@ class Ordering:
         reranker = async_reranker_at(self.endpoint)
         if not self.keep_order:
             return _places(await reranker.rerank(query, texts, top_k, self.timeout))
-        found = await arerank_or_keep_order(query, texts, top_k, self.timeout, reranker=reranker)
-        return _places(found.ranking) if found.ranking else [(index, None) for index in found.order]
+        result = await arerank_or_keep_order(query, texts, top_k, self.timeout, reranker=reranker)
+        return _places(result.ranking) if result.ranking else [(index, None) for index in result.order]
 
 
 def _places(ranking: Ranking) -> list[Place]:

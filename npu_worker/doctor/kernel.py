@@ -82,10 +82,10 @@ def _module(sysfs: Path) -> Finding:
 
 def _node(node: Path) -> Finding:
     try:
-        found = node.stat()
+        status = node.stat()
     except OSError as error:
         return problem("device file", f"{node}: {error.strerror}", advice.IN_CONTAINER)
-    shown = f"{node} {stat.filemode(found.st_mode)} {_user(found.st_uid)}:{_group(found.st_gid)}"
+    shown = f"{node} {stat.filemode(status.st_mode)} {_user(status.st_uid)}:{_group(status.st_gid)}"
     if not os.access(node, os.R_OK | os.W_OK):
         return problem("device file", f"{shown}: this user may not open it", open_to(node))
     return ok("device file", f"{shown}, this user may open it")

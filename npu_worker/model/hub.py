@@ -65,11 +65,11 @@ def draft_of(source: HubSource, download: Path, say: Say) -> Draft:
         raise HubError(f"{source} has no {', no '.join(missing)} on the hub: {advice}")
     # A folder of ours and not the hub's shared cache: the weights are converted once and never read again, and a
     # pull that was given up takes everything with it.
-    wanted = [files[name] for name in (*_NEEDED, *_WELCOME) if name in files]
-    size = sum(sibling.size or 0 for sibling in wanted)
+    needed = [files[name] for name in (*_NEEDED, *_WELCOME) if name in files]
+    size = sum(sibling.size or 0 for sibling in needed)
     say(f"downloading {source} ({size / 1e6:.0f} MB) from {constants.ENDPOINT}")
     # One after the other, the small ones first: the weights are nearly all of it.
-    for sibling in sorted(wanted, key=lambda sibling: sibling.size or 0):
+    for sibling in sorted(needed, key=lambda sibling: sibling.size or 0):
         _download(source, info.sha, sibling.rfilename, download)
         _check(source, sibling, download / sibling.rfilename)
     draft = draft_of_local(local_source(download / _WEIGHTS))
@@ -205,5 +205,5 @@ def _bytes_in(folder: Path) -> int:
 
 def _licence(info: Any) -> str | None:
     card = info.card_data
-    said = card.get("license") if card else None
-    return said if isinstance(said, str) else None
+    licence = card.get("license") if card else None
+    return licence if isinstance(licence, str) else None

@@ -65,9 +65,9 @@ def max_length(config: dict[str, Any], tokenizer_config: dict[str, Any]) -> int:
             limits.append(int(positions) - offset)
     except (TypeError, ValueError) as error:
         raise UnsupportedModel(f"config.json gives no maximum length of a row: {error}") from error
-    said = tokenizer_config.get("model_max_length")
-    if isinstance(said, int | float) and 0 < said <= _SANE_LENGTH:
-        limits.append(int(said))
+    stated = tokenizer_config.get("model_max_length")
+    if isinstance(stated, int | float) and 0 < stated <= _SANE_LENGTH:
+        limits.append(int(stated))
     return min(limits, default=_USUAL_LENGTH)
 
 

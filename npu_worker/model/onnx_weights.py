@@ -38,10 +38,10 @@ def read_bert_weights(path: Path) -> dict[str, NDArray[np.float32]]:
         match = _MODULE.match(node.name)
         if match is None or "embeddings" in match["module"]:
             continue
-        found = next((name for name in node.input if name in stored and stored[name].dims), None)
-        if found is None or len(stored[found].dims) != 2:
+        weight = next((name for name in node.input if name in stored and stored[name].dims), None)
+        if weight is None or len(stored[weight].dims) != 2:
             continue
-        value = _dequantised(found, stored)
+        value = _dequantised(weight, stored)
         transposed = node.op_type == "Gemm" and _attribute(node, "transB") == 1
         weights[match["module"].replace("/", ".") + ".weight"] = value if transposed else value.T
     for name in stored:

@@ -69,12 +69,12 @@ def pull_source(root: Path, source: Source, precision: str, say: Say) -> ReadyMo
 
 def _in_quarters(say: Say) -> Progress:
     """Return a callback that reports the progress of quantising, four times."""
-    said = 0
+    reported = 0
 
     def progress(share: float) -> None:
-        nonlocal said
-        if (quarter := int(share * 4)) > said:
-            said = quarter
+        nonlocal reported
+        if (quarter := int(share * 4)) > reported:
+            reported = quarter
             say(f"quantising: {quarter * 25} %")
 
     return progress

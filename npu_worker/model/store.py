@@ -89,10 +89,10 @@ def load(folder: Path) -> ReadyModel:
     again = f"make it ready again with: openvino-reranker pull{_arguments(card)}"
     for name, expected in card.files.items():
         try:
-            found = sha256(folder / name)
+            actual = sha256(folder / name)
         except OSError as error:
             raise Damaged(f"{folder / name} cannot be read ({error.strerror}); {again}") from error
-        if found != expected:
+        if actual != expected:
             raise Damaged(f"{folder / name} is damaged (its sha256 has changed); {again}")
     return ReadyModel(folder, card)
 

@@ -169,5 +169,5 @@ def translate(
 def innermost(text: str) -> str:
     """Return what the deepest layer said: OpenVINO puts ``Exception from file:line:`` of each layer above it."""
     lines = [" ".join(line.split()) for line in text.splitlines()]
-    said = [line for line in lines if line and not line.startswith("Exception from ")]
-    return " ".join(said)[:400] or text.strip()[:400] or "no reason given"
+    messages = [line for line in lines if line and not line.startswith("Exception from ")]
+    return " ".join(messages)[:400] or text.strip()[:400] or "no reason given"

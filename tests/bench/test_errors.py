@@ -120,7 +120,7 @@ def test_what_a_caller_that_died_did_not_ask_is_lost(service: Service) -> None:
             multiprocessing.active_children()[0].kill()
 
     run_load(Target(socket=service.socket), [Group(2, 1)], Workload(), range(20), kill_one)
-    errors = Counter(each.asked.error for each in seen)
+    errors = Counter(each.answer.error for each in seen)
     assert errors.total() == 40
     assert set(errors) == {None, "lost"}
     assert 10 < errors["lost"] <= 20
@@ -135,4 +135,4 @@ def test_a_caller_that_dies_before_the_start_is_lost() -> None:
     seen: list[Seen] = []
     with http_service(kill_one) as url:
         run_load(Target(url=url), [Group(3, 2)], Workload(), range(4), seen.append)
-    assert Counter(each.asked.error for each in seen) == {None: 8, "lost": 4}
+    assert Counter(each.answer.error for each in seen) == {None: 8, "lost": 4}
