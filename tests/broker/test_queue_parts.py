@@ -304,3 +304,22 @@ def test_to_take_out_what_is_not_there_is_nothing() -> None:
     queue.discard(make_request([4], name=b"2"))
     queue.discard(make_request([4], caller="b"))
     assert list(queue.lengths()) == [4]
+
+
+def test_ends_of_streams_that_still_count_are_kept_when_others_are_forgotten() -> None:
+    queue = FairQueue()
+    first, second = (make_request([40] * 4, name=name, stream="long") for name in (b"1", b"2"))
+    queue.add(first)
+    queue.add(second)
+
+    def pass_by(numbers: range) -> None:
+        for number in numbers:
+            passing = make_request([4], name=b"s%d" % number, stream=f"stream {number}")
+            queue.add(passing)
+            queue.discard(passing)
+
+    pass_by(range(15))
+    queue.discard(first)  # the caller's time goes on beyond the ends of those
+    pass_by(range(15, 25))
+    assert set(queue._callers["a"].stream_ends) >= {"long", "stream 24"}
+    assert "stream 3" not in queue._callers["a"].stream_ends
