@@ -76,6 +76,8 @@ class Soak:
     def _read(self, name: str, caller: "subprocess.Popen[str]") -> None:
         assert caller.stdout is not None
         for line in caller.stdout:
+            if not line.endswith("\n"):  # the caller was ended while it wrote
+                break
             outcome, took = line.split()
             self.tally.note(name, outcome, float(took))
             if outcome in ("wrong", "lost"):
