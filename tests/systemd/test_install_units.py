@@ -92,7 +92,7 @@ def test_a_file_that_was_never_ours_is_neither_overwritten_nor_removed(run: Run,
     before = contents(home)
     done = run("install-units")
     assert done.returncode == 1
-    assert f"{units / 'openvino-reranker.target'} is not ours" in done.stderr
+    assert f"{units / 'openvino-reranker.target'} was not written by install-units" in done.stderr
     assert "no units written by install-units" in run("uninstall-units").stdout
     assert contents(home) == before
 

@@ -76,7 +76,7 @@ def test_a_trial_goes_on_after_a_row_length_that_fails(tree: SysfsTree, tiny: Re
     assert (wrong["tokens"], wrong["status"], right["error"], trial["status"]) == (64, 76, "", 76)
     assert wrong["worst"] == pytest.approx(0.2, abs=0.05)
     assert wrong["spread"] == pytest.approx(abs(wrong["expected"][0] - wrong["expected"][1]), abs=1e-4)
-    assert "0.1 is right" in wrong["error"]
+    assert "0.1 is allowed" in wrong["error"]
     report = as_markdown([], {"trial": trial}, {})
     assert "### 64 tokens" in report
     assert "of the distance between a relevant and an irrelevant passage" in report

@@ -18,7 +18,7 @@ def compile_bent(how: str, tmp_path: Path, limit_s: float = 30) -> Outcome:
     ("how", "limit_s", "says"),
     [
         ("abort", 30, "SIGABRT"),
-        ("hang", 1.5, r"not done after 1\.5 s"),
+        ("hang", 1.5, r"not finished after 1\.5 s"),
         ("status", 30, "ended with status 3"),
         ("nonsense", 30, "what"),
     ],

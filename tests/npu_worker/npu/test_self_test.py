@@ -19,7 +19,7 @@ def test_the_tolerance_is_that_of_the_precision() -> None:
     assert TOLERANCE == {"fp16": 0.1, "int8": 0.5}
     assert check_logits(64, [9.09, -11, 8, -10.9], RIGHT, 0.1) == pytest.approx(0.09)
     off = [9.2, -11.0, 8.0, -10.9]
-    with pytest.raises(WrongLogits, match=r"0\.200 off, at most 0\.1 is right"):
+    with pytest.raises(WrongLogits, match=r"0\.200 off, at most 0\.1 is allowed"):
         check_logits(64, off, RIGHT, TOLERANCE["fp16"])
     assert check_logits(64, off, RIGHT, TOLERANCE["int8"]) == pytest.approx(0.2)
 

@@ -113,7 +113,7 @@ def test_a_device_file_that_is_missing(warm: Service) -> None:
     [
         ("zeros", "0.000, 0.000, 0.000, 0.000] instead of"),
         ("nan", "not all are finite"),
-        ("off", "off, at most 0.1 is right"),
+        ("off", "off, at most 0.1 is allowed"),
     ],
 )
 def test_a_device_that_computes_wrongly(service: Service, how: str, says: str) -> None:
@@ -168,7 +168,7 @@ def test_a_compiler_that_always_aborts_is_a_persons_affair(service: Service) -> 
         status, line = service.wait(service.start_worker(platform=platform))
         assert (status, "SIGABRT" in line) == (65, True), line
     status, line = service.wait(service.start_worker())  # even with a compiler that works: not tried any more
-    assert (status, "ended badly 2 times" in line) == (65, True), line
+    assert (status, "failed fatally 2 times" in line) == (65, True), line
 
 
 @pytest.mark.parametrize(
