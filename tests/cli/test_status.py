@@ -104,7 +104,7 @@ def test_memory_is_told_of_processes_that_can_be_seen() -> None:
     console.print(
         StatusView().render(replace(status(5, 1), pid=os.getpid(), worker=worker, peers={"http_front": [os.getppid()]}))
     )
-    assert re.search(r"memory +broker \d+ MB, http \d+ MB ", console.file.getvalue())  # type: ignore[attr-defined]
+    assert re.search(r"memory +broker [\d,]+ MB, http [\d,]+ MB ", console.file.getvalue())  # type: ignore[attr-defined]
 
 
 def test_it_is_drawn_over_the_one_before() -> None:
