@@ -1,7 +1,6 @@
 """The API's document describes what is served, and its page needs nothing from elsewhere."""
 
 import re
-import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,7 +9,7 @@ import httpx
 import pytest
 from openvino_reranker.http_front.dialects import DIALECTS
 from openvino_reranker.http_front.openapi import document
-from openvino_reranker.tests.processes import Program, RuntimeFolder
+from openvino_reranker.tests.processes import Program, RuntimeFolder, tool
 
 
 @pytest.fixture(scope="module")
@@ -55,9 +54,8 @@ def test_the_page_is_made_of_local_files_alone(url: str) -> None:
     assert httpx.get(url + "/docs/..%2fapp.py").status_code == 404
 
 
-@pytest.mark.skipif(shutil.which("chromium") is None, reason="needs the package chromium")
 def test_a_browser_shows_it_without_a_word_of_complaint(url: str, tmp_path: Path) -> None:
-    command = ["chromium", "--headless", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr"]
+    command = [tool("chromium", "chromium"), "--headless", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr"]
     command += [f"--user-data-dir={tmp_path}", "--virtual-time-budget=20000", "--dump-dom", url + "/docs"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert "/voyage/v1/rerank" in done.stdout
