@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from itertools import dropwhile
 from pathlib import Path
 
-from .journal import Journal, NotOurs
+from .journal import Journal, OutputConflict
 from .row import Outcome, Row, read_query
 from .source import Source, is_parquet
 
@@ -42,17 +42,17 @@ class Progress:
 
 
 def is_finished(files: Files) -> bool:
-    """Return whether a Parquet output is there already: it appears when all is done.
+    """Return whether a Parquet output exists: it appears when all rows are done.
 
     Raises:
-        NotOurs: Something else is there.
+        OutputConflict: Something else is there.
     """
     if not is_parquet(files.output) or not files.output.exists():
         return False
     from . import parquet
 
     if not parquet.is_finished(files.output):
-        raise NotOurs(f"{files.output} holds something else than this command's output; choose another output")
+        raise OutputConflict(f"{files.output} was not written by this command; choose another output")
     return True
 
 
@@ -74,14 +74,14 @@ def rows_left(source: Source, journal: Journal, files: Files) -> Iterator[Row]:
     """Yield the rows that are left.
 
     Raises:
-        NotOurs: The output's last row is not the one that stands at its place in the input.
+        OutputConflict: The output's last row is not the one that stands at its place in the input.
     """
     last = journal.last
     rows = source.rows(last.row if last else 1)
     if last is not None:
         row = next(rows, None)
         if row is None or row.number != last.row or _qid(row) != last.qid:
-            raise NotOurs(
+            raise OutputConflict(
                 f"{files.output} belongs to another input: its last line is row {last.row} with the qid {last.qid!r}, "
                 f"which {files.source} does not have there; choose another output"
             )

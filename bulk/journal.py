@@ -19,7 +19,7 @@ _CHUNK = 1 << 16
 _BEGINNING = b'{"row":'
 
 
-class NotOurs(Exception):
+class OutputConflict(Exception):
     """The output cannot be continued; the message says why and what to do."""
 
 
@@ -39,7 +39,7 @@ class Journal:
         rejects: The rows that were set aside; made when there is one.
 
     Raises:
-        NotOurs: ``path`` holds something else, or another job is writing it.
+        OutputConflict: ``path`` holds something else, or another job is writing it.
         OSError: A file cannot be read or written.
     """
 
@@ -63,7 +63,7 @@ class Journal:
                 last_rejected = _continue(self._rejects, rejects)
         except BlockingIOError:
             self.close()
-            raise NotOurs(f"another job is writing {path}; wait for it, or choose another output") from None
+            raise OutputConflict(f"another job is writing {path}; wait for it, or choose another output") from None
         except BaseException:
             self.close()
             raise
@@ -119,7 +119,7 @@ def _continue(file: FileIO, path: Path) -> Last | None:
     *whole, torn = tail.split(b"\n")
     line = whole[-1] if whole else None
     if not _is_ours(line, torn):
-        raise NotOurs(f"{path} holds something else than this command's output; choose another output")
+        raise OutputConflict(f"{path} was not written by this command; choose another output")
     file.truncate(size - len(torn))
     file.seek(0, os.SEEK_END)
     return None if line is None else msgspec.json.decode(line, type=Last)

@@ -43,7 +43,7 @@ class ParquetRows:
     """A Parquet file with the columns ``qid``, ``query`` and ``candidates`` (a list of structs of ``id`` and ``text``).
 
     Raises:
-        ValueError: A column is missing, or it is no Parquet.
+        ValueError: A column is missing, or it is not Parquet.
         OSError: It cannot be read.
     """
 
@@ -82,7 +82,7 @@ def _opened(path: Path) -> pq.ParquetFile:
     try:
         return pq.ParquetFile(path)
     except pa.ArrowInvalid as error:
-        raise ValueError(f"{path} is no Parquet file: {error}") from None
+        raise ValueError(f"{path} is not a Parquet file: {error}") from None
 
 
 def is_finished(path: Path) -> bool:

@@ -1,4 +1,4 @@
-"""Ranks rows through a service: asks again where that helps, and sets aside what no asking helps."""
+"""Ranks rows through a service: retries where that helps, and sets aside the rows for which it does not."""
 
 import threading
 import time
@@ -15,7 +15,7 @@ from ..protocol.limits import DEFAULT_LIMITS
 from .patience import Patience
 from .row import Outcome, Rejected, Row, ranked, read_query
 
-#: Bulk work waits behind all other callers: as long as the service lets a request wait, s.
+#: Bulk work waits behind all other callers, so it waits as long as the service allows, s.
 TIMEOUT_S = DEFAULT_LIMITS.max_deadline_ms / 1000
 #: Rows that may be done ahead of one that takes long, as a multiple of those under way.
 _AHEAD = 4
@@ -33,7 +33,7 @@ class Ranker:
     """Ranks rows, any number of threads at once.
 
     Args:
-        reranker: Who asks the service.
+        reranker: What asks the service.
         top_k: How many candidates of a row to keep; None for all.
         on_wait: Called with what the service said when a row must wait, in any thread.
         patience: How long to wait for it.
@@ -53,7 +53,7 @@ class Ranker:
         self._stopping = threading.Event()
 
     def stop(self) -> None:
-        """Have every row under way given up."""
+        """Give up every row under way."""
         self._stopping.set()
         self._reranker.close()
 

@@ -55,7 +55,7 @@ def open_source(path: Path) -> Source:
     """Return the rows of a file.
 
     Raises:
-        ValueError: It is Parquet without the columns of a row, or no Parquet.
+        ValueError: It is Parquet without the columns of a row, or not Parquet.
         OSError: It cannot be read.
     """
     if not is_parquet(path):

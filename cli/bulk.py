@@ -8,7 +8,7 @@ from pathlib import Path
 from types import TracebackType
 
 from ..bulk.job import Files, Progress, finish, is_finished, keep, measure, rows_left
-from ..bulk.journal import Journal, NotOurs
+from ..bulk.journal import Journal, OutputConflict
 from ..bulk.ranker import GivenUp, Ranker, rank_in_order
 from ..bulk.row import Outcome, Row
 from ..bulk.source import open_source
@@ -16,7 +16,7 @@ from ..client.sync import Reranker
 from ..protocol.errors import Overloaded, RerankError, ServiceError
 from .settings import Settings, read_settings
 
-#: Rows under way at once: enough to keep the queue full, with ten candidates each too.
+#: Rows under way at once: enough to keep the queue full even with ten candidates each.
 _AT_ONCE = 16
 #: The exit status when all is done, and rows were set aside.
 REJECTED = 3
@@ -28,23 +28,23 @@ EPILOG = """examples:
 
 A row of IN is one query and its candidates; more keys are ignored:
   {"qid": "1", "query": "...", "candidates": [{"id": "a", "text": "..."}]}
-A row of OUT, in the same order, is the candidates' ids, best first; index is the place in the list that was given:
+A row of OUT, in the order of IN, has the candidates' ids, best first; index is a candidate's place in IN's list:
   {"row": 1, "qid": "1", "model": "...", ..., "ranking": [{"id": "a", "index": 0, "score": 3.1, ...}]}
-A name that ends in .parquet is Parquet with these columns, all else is JSON lines, and IN and OUT may differ.
+A file whose name ends in .parquet is Parquet with these columns; any other is JSON lines. IN and OUT may differ.
 
-Stopped, killed or out of power: the same command goes on where it was. Rows that are done are not done again. A Parquet
-OUT appears when all is done; until then its rows are in OUT.partial.jsonl. Rows that cannot be ranked are set aside in
-OUT.rejected.jsonl, with what is wrong with each; mend them there and give them as another IN.
+After Ctrl-C, a kill or a power cut, run the same command again: it continues where it stopped, and no row is ranked
+twice. A Parquet OUT appears when all rows are done; until then they are in OUT.partial.jsonl. Rows that cannot be
+ranked are set aside in OUT.rejected.jsonl: each with its number, what is wrong with it, and the row itself.
 
-The work is sent as 'bulk': what people wait for goes first. A full queue is waited for, and so is a service that is
-restarted. Exit status: 0 all rows are ranked, 3 all but those that were set aside, 1 not finished, 130 stopped.
+Requests have priority 'bulk', so that people's questions go first. A full queue or a restart of the service is waited
+for. Exit status: 0 all rows are ranked, 3 all but those set aside, 1 not finished, 130 stopped.
 """
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's own arguments."""
     parser.add_argument("source", metavar="IN", type=Path, help="the rows: JSON lines, or Parquet by its name")
-    parser.add_argument("output", metavar="OUT", type=Path, help="the rankings: likewise")
+    parser.add_argument("output", metavar="OUT", type=Path, help="the rankings, in either format")
     parser.add_argument(
         "-k", "--top-k", type=_positive, default=None, metavar="N", help="how many of a row's candidates to keep"
     )
@@ -76,7 +76,7 @@ def run(arguments: argparse.Namespace) -> int:
     files = Files(arguments.source, arguments.output)
     try:
         return _run(arguments, settings, files)
-    except (OSError, ValueError, NotOurs, GivenUp, RerankError) as error:
+    except (OSError, ValueError, OutputConflict, GivenUp, RerankError) as error:
         print(f"openvino-reranker: {error}", file=sys.stderr)
         return 1
 
@@ -84,7 +84,7 @@ def run(arguments: argparse.Namespace) -> int:
 def _run(arguments: argparse.Namespace, settings: Settings, files: Files) -> int:
     source = open_source(files.source)
     if is_finished(files):
-        print(f"{files.output} is there already: nothing is left to do", file=sys.stderr)
+        print(f"{files.output} is complete: nothing is left to do", file=sys.stderr)
         return 0
     with Journal(files.journal, files.rejects) as journal:
         progress = measure(source, journal)
@@ -95,13 +95,18 @@ def _run(arguments: argparse.Namespace, settings: Settings, files: Files) -> int
                     keep(outcomes, journal, display.on_row)
             except (KeyboardInterrupt, GivenUp):
                 done = progress.done + journal.ranked + journal.rejected
-                print(f"{done} of {progress.total} rows are done; the same command goes on from there", file=sys.stderr)
+                print(
+                    f"{done} of {progress.total} rows are done; run the same command again to continue", file=sys.stderr
+                )
                 raise
         finish(files)
         print(f"{journal.ranked} rows ranked into {files.output}", file=sys.stderr)
         if not files.rejects.exists():
             return 0
-        print(f"rows that cannot be ranked are in {files.rejects}, {journal.rejected} of them new", file=sys.stderr)
+        print(
+            f"rows that could not be ranked are in {files.rejects}, {journal.rejected} of them from this run",
+            file=sys.stderr,
+        )
         return REJECTED
 
 
@@ -154,12 +159,14 @@ class _Display:
 
 
 def _check_model(reranker: Reranker, journal: Journal) -> None:
-    """Check that the service is there, and that it has the model that the output was begun with.
+    """Check that the service answers, and that it serves the model that the output was begun with.
 
     Raises:
-        NotOurs: It has another.
-        Unavailable: It is not there.
+        OutputConflict: It has another.
+        Unavailable: It does not answer.
     """
     model = reranker.status().worker.model
     if journal.last is not None and model is not None and model != journal.last.model:
-        raise NotOurs(f"the output was begun with {journal.last.model}, and {model} serves now: choose another output")
+        raise OutputConflict(
+            f"the output was begun with {journal.last.model}, but {model} serves now; choose another output"
+        )

@@ -13,6 +13,7 @@ from .device import Finished, Wake
 from .errors import DeviceUnavailable, ModelUnusable
 from .inputs import Arrays, empty_arrays, fill, known_ports
 from .logits import read_logits
+from .openvino_core import shared_core
 from .packing import Run, Shape, pack, shape_menu
 from .tokenization import Row
 
@@ -43,7 +44,7 @@ class DynamicDevice:
     _requests_in_flight = 2
 
     def __init__(self, model: Path, max_length: int, device: str, precision: str = "f32", threads: int = 0) -> None:
-        core = ov.Core()
+        core = shared_core()
         if device not in core.available_devices:
             raise DeviceUnavailable(
                 f"OpenVINO finds no {device} on this machine (it finds {', '.join(core.available_devices)}); "

@@ -11,6 +11,7 @@ import openvino as ov
 from ... import __version__
 from ..errors import ModelUnusable
 from ..inputs import feed, known_ports
+from ..openvino_core import shared_core
 from ..tokenization import PairTokenizer, QueryTooLong
 from .card import MODEL_FILE, TOKENIZER_FILE, WEIGHTS_FILE, ModelCard, sha256
 from .errors import CacheUnwritable, ModelError, UnknownSource, UnsupportedModel
@@ -83,7 +84,7 @@ def _score_probe(folder: Path, tokenizer: PairTokenizer, name: str) -> None:
     query, passage = _PROBE
     try:
         rows = tokenizer.encode(query, [passage])
-        compiled = ov.Core().compile_model(folder / MODEL_FILE, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+        compiled = shared_core().compile_model(folder / MODEL_FILE, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
         logits = compiled(feed(known_ports(compiled.inputs), rows))[0].reshape(-1)
     except QueryTooLong as error:
         raise UnsupportedModel(

@@ -12,11 +12,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import msgspec
-import openvino as ov
 
 from ...daemon.atomic_write import write_atomically
 from ..errors import ModelUnusable
 from ..inputs import feed, known_ports
+from ..openvino_core import shared_core
 from ..tokenization import PairTokenizer, Row
 
 logger = logging.getLogger("openvino_reranker.worker")
@@ -89,14 +89,10 @@ class Reference:
 
 
 def _compute(model: Path, rows: Sequence[Row]) -> list[float]:
-    """Score rows on the CPU, one by one.
-
-    The compiled model must end here: the CPU plugin gives the thread that loads it a stack for signals and takes it
-    back in the thread that unloads it. If that is another one, the next signal ends the process.
-    """
+    """Score rows on the CPU, one by one."""
     # Unless told otherwise, many CPUs compute in bf16, and quantise what meets compressed weights.
     options = {"INFERENCE_PRECISION_HINT": "f32", "DYNAMIC_QUANTIZATION_GROUP_SIZE": 0}
-    compiled = ov.Core().compile_model(model, "CPU", options)
+    compiled = shared_core().compile_model(model, "CPU", options)
     ports = known_ports(compiled.inputs)
     logits = [float(compiled(feed(ports, [row]))[0].reshape(-1)[0]) for row in rows]
     if not all(map(math.isfinite, logits)):

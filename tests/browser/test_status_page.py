@@ -115,6 +115,11 @@ def test_a_start_is_followed_from_compiling_to_ready(
     assert figure(page, "process ended") == "1"
 
 
+def _kill(pid: int | None) -> None:
+    assert pid  # 0 would be every process of the test run
+    os.kill(pid, signal.SIGKILL)
+
+
 def test_a_killed_broker_and_a_killed_front_are_told_and_lived_through(
     visit: Visit, tiny: ReadyModel, runtime: Path
 ) -> None:
@@ -123,12 +128,10 @@ def test_a_killed_broker_and_a_killed_front_are_told_and_lived_through(
         expect(page.get_by_role("heading", level=1)).to_have_text("Ready")
         pids = service.status().pids()
         for name in ("broker", "http"):
-            pid = pids[name]
-            assert pid is not None
-            os.kill(pid, signal.SIGKILL)
-            expect(page.locator("#processes")).not_to_contain_text(str(pid), timeout=30_000)
+            _kill(pids[name])
+            expect(page.locator("#processes")).not_to_contain_text(str(pids[name]), timeout=30_000)
             expect(page.get_by_role("heading", level=1)).to_have_text("Ready", timeout=30_000)
-        os.kill(pids["worker"] or 0, signal.SIGKILL)
+        _kill(pids["worker"])
         expect(page.locator("#errors div", has_text="process ended")).to_have_text("process ended1")
     expect(page.get_by_role("heading", level=1)).to_have_text("No connection")
     expect(page.locator("#state")).to_contain_text("no connection")

@@ -98,7 +98,7 @@ def test_every_row_is_ranked_once_and_wrong_ones_are_set_aside(
         done = run(*command)
         assert done.returncode == 3, done.stderr
         assert f"{ROWS - 2} rows ranked into {output}" in done.stderr
-        assert f"are in {output}.rejected.jsonl, 2 of them new" in done.stderr
+        assert f"are in {output}.rejected.jsonl, 2 of them from this run" in done.stderr
         asked = counters(runtime)["requests"]
         assert asked == ROWS - 2
         # Again, nothing is left to do, and nothing is asked.
@@ -144,7 +144,7 @@ def test_what_was_stopped_goes_on_where_it_was(
             assert not output.exists() or output == growing
             if number == signal.SIGINT:
                 assert status == 130
-                assert f"{written} of {ROWS} rows are done; the same command goes on from there" in program.output
+                assert f"{written} of {ROWS} rows are done; run the same command again to continue" in program.output
                 assert "Traceback" not in program.output
         asked = counters(runtime)["requests"]
         done = run(*command)
@@ -204,7 +204,7 @@ def test_where_nothing_is_to_be_done_it_says_so_at_once(runtime: Path, tmp_path:
     assert f"{wrong} has no column 'candidates'" in done.stderr
     wrong.write_text("text")
     done = run("bulk", str(wrong), str(tmp_path / "new"), *away)
-    assert "is no Parquet file" in done.stderr
+    assert "is not a Parquet file" in done.stderr
     assert "Traceback" not in done.stderr
 
 
@@ -229,7 +229,7 @@ def test_another_model_does_not_continue_an_output(
         write(source, [row(1), row(2)])
         done = run(*command)
     assert done.returncode == 1
-    assert "the output was begun with large, and tiny serves now" in done.stderr
+    assert "the output was begun with large, but tiny serves now" in done.stderr
 
 
 def test_it_is_work_that_waits_behind_others(runtime: Path, tmp_path: Path, start_worker: StartWorker) -> None:

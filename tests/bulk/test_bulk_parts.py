@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from openvino_reranker.bulk.job import Files, rows_left
-from openvino_reranker.bulk.journal import Journal, NotOurs
+from openvino_reranker.bulk.journal import Journal, OutputConflict
 from openvino_reranker.bulk.patience import GIVE_UP_S, Patience
 from openvino_reranker.bulk.ranker import rank_in_order
 from openvino_reranker.bulk.row import Outcome, Ranked, Rejected, Row, read_query
@@ -119,13 +119,13 @@ def test_even_a_first_line_may_be_torn_and_lines_may_be_long(tmp_path: Path) -> 
 def test_another_file_is_never_touched(tmp_path: Path, content: bytes) -> None:
     output = tmp_path / "out"
     output.write_bytes(content)
-    with pytest.raises(NotOurs, match="choose another output"):
+    with pytest.raises(OutputConflict, match="choose another output"):
         Journal(output, tmp_path / "rejects")
     assert output.read_bytes() == content
 
 
 def test_two_jobs_do_not_write_one_output(tmp_path: Path) -> None:
-    with Journal(tmp_path / "out", tmp_path / "rejects"), pytest.raises(NotOurs, match="another job is writing"):
+    with Journal(tmp_path / "out", tmp_path / "rejects"), pytest.raises(OutputConflict, match="another job is writing"):
         Journal(tmp_path / "out", tmp_path / "rejects")
 
 
@@ -163,5 +163,8 @@ def test_an_output_of_another_input_is_not_continued(tmp_path: Path) -> None:
         journal.write(answer(2))
     for source in (question(1) + "\n" + question(7) + "\n", question(1) + "\n", "{\n{\n"):
         files.source.write_text(source)
-        with Journal(files.journal, files.rejects) as journal, pytest.raises(NotOurs, match="belongs to another input"):
+        with (
+            Journal(files.journal, files.rejects) as journal,
+            pytest.raises(OutputConflict, match="belongs to another input"),
+        ):
             rows_left(JsonLines(files.source), journal, files)

@@ -30,11 +30,21 @@ from openvino_reranker.client.connection import Connection
 from openvino_reranker.client.encoding import Document
 from openvino_reranker.tests.processes import Program, Service, clean_environment
 
+pytestmark = pytest.mark.usefixtures("own_connections")
+
 DOCUMENTS: list[Document] = [
     "The sky is blue.",
     "Bread is baked dough.",
     {"id": "note", "text": "Dough rises with yeast."},
 ]
+
+
+@pytest.fixture
+def own_connections(monkeypatch: pytest.MonkeyPatch) -> dict[Path, Connection]:
+    """No connection that another test's reranker keeps for this process is used here."""
+    connections: dict[Path, Connection] = {}
+    monkeypatch.setattr(Connection, "_shared", connections)
+    return connections
 
 
 def test_a_ranking_has_hits_in_order_and_says_what_served(service: Service) -> None:
@@ -51,23 +61,25 @@ def test_a_ranking_has_hits_in_order_and_says_what_served(service: Service) -> N
     assert best.hits == ranking.hits[:1]
 
 
-def test_one_reranker_serves_many_threads_over_one_connection(service: Service) -> None:
-    before = len(Connection._shared)
+def test_one_reranker_serves_many_threads_over_one_connection(
+    service: Service, own_connections: dict[Path, Connection]
+) -> None:
     with Reranker(service.socket) as reranker, ThreadPoolExecutor(16) as pool:
         asked = [
             pool.submit(reranker.rerank, f"number {number}?", [f"number {number}", f"letter {number}"])
             for number in range(60)
         ]
         assert [each.result().order[0] for each in asked] == [0] * 60
-        assert len(Connection._shared) == before + 1
+        assert list(own_connections) == [service.socket]
 
 
-def test_rerankers_of_a_process_share_a_connection_until_the_last_closes(service: Service) -> None:
-    assert service.socket not in Connection._shared
+def test_rerankers_of_a_process_share_a_connection_until_the_last_closes(
+    service: Service, own_connections: dict[Path, Connection]
+) -> None:
     first, second = Reranker(service.socket), Reranker(service.socket)
     first.rerank("q", ["d"])
     second.rerank("q", ["d"])
-    connection = Connection._shared[service.socket]
+    connection = own_connections[service.socket]
     first.close()
     assert second.rerank("q", ["d"]).order == [0]
     assert connection.usable

@@ -197,7 +197,7 @@ def test_after_a_stop_of_the_whole_machine_the_worker_is_not_judged(runtime: Pat
             process.send_signal(signal.SIGSTOP)
         time.sleep(4.5)
         program.process.send_signal(signal.SIGCONT)
-        time.sleep(0.5)
+        time.sleep(0.1)
         worker.send_signal(signal.SIGCONT)
         wait_for_more(answers, 3)
         check_nothing_was_lost(runtime, worker.pid, answers)

@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import openvino as ov
 import pytest
 from openvino_reranker.npu_worker.inputs import feed, known_ports
 from openvino_reranker.npu_worker.model.store import ReadyModel
+from openvino_reranker.npu_worker.openvino_core import shared_core
 from openvino_reranker.npu_worker.tokenization import PairTokenizer
 from openvino_reranker.tests.npu_worker.model.hub_server import HubServer
 from openvino_reranker.tests.npu_worker.model.tiny_bert import write_folder
@@ -31,7 +31,7 @@ def score() -> Score:
         model = compiled.get(ready.folder)
         if model is None:
             path = ready.folder / "model.xml"
-            model = ov.Core().compile_model(path, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+            model = shared_core().compile_model(path, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
             compiled[ready.folder] = model
         tokenizer = PairTokenizer(ready.folder / "tokenizer.json", ready.card.max_length)
         return float(model(feed(known_ports(model.inputs), tokenizer.encode(query, [passage])))[0].reshape(-1)[0])

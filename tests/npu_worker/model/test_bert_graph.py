@@ -5,12 +5,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import openvino as ov
 import pytest
 from openvino_reranker.npu_worker.model.bert_graph import BertShape, build_cross_encoder
 from openvino_reranker.npu_worker.model.errors import UnsupportedModel
 from openvino_reranker.npu_worker.model.safetensors_weights import read_safetensors
 from openvino_reranker.npu_worker.model.store import ReadyModel
+from openvino_reranker.npu_worker.openvino_core import shared_core
 from openvino_reranker.tests.npu_worker.model import tiny_bert
 from openvino_reranker.tests.npu_worker.model.conftest import Score
 from safetensors.numpy import save_file
@@ -23,7 +23,7 @@ MISS = "Berlin is well known for its museums."
 def logit_of(weights: Any, width: int = 0) -> float:
     """Build, compile and score the test's pair, padded to ``width``."""
     graph = build_cross_encoder(weights, BertShape.from_config(tiny_bert.CONFIG))
-    model = ov.Core().compile_model(graph, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    model = shared_core().compile_model(graph, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     tokenizer = tiny_bert.make_tokenizer()
     tokenizer.no_padding()
     pair = tokenizer.encode(tiny_bert.QUERY, tiny_bert.PASSAGE)

@@ -13,6 +13,7 @@ from openvino_reranker.npu_worker.model.bert_graph import BertShape, build_cross
 from openvino_reranker.npu_worker.model.errors import UnknownSource, UnsupportedModel
 from openvino_reranker.npu_worker.model.pull import pull
 from openvino_reranker.npu_worker.model.store import find_ready, load
+from openvino_reranker.npu_worker.openvino_core import shared_core
 from openvino_reranker.npu_worker.tokenization import PairTokenizer
 from openvino_reranker.tests.npu_worker.model import tiny_bert
 from openvino_reranker.tests.npu_worker.model.conftest import Score
@@ -173,7 +174,7 @@ def test_an_int8_model_scores_alike_on_every_cpu(folder: Path, cache: Path) -> N
     logits = []
     for kernels in (True, False):  # this CPU's int8 kernels; the same numbers computed in f32
         options = {"INFERENCE_PRECISION_HINT": "f32", "LP_TRANSFORMS_MODE": kernels}
-        model = ov.Core().compile_model(ready.folder / "model.xml", "CPU", options)
+        model = shared_core().compile_model(ready.folder / "model.xml", "CPU", options)
         rows = tokenizer.encode(tiny_bert.QUERY, TEXTS)
         logits.append(model(feed(known_ports(model.inputs), rows))[0].reshape(-1))
     assert logits[0] == pytest.approx(logits[1], abs=1e-3)

@@ -13,6 +13,7 @@ from openvino_reranker.npu_worker.model.store import ReadyModel
 from openvino_reranker.npu_worker.npu.compiled_bucket import CompiledBucket
 from openvino_reranker.npu_worker.npu.host_embeddings import EMBEDDINGS, cut_embeddings, make_static
 from openvino_reranker.npu_worker.npu.reference_logits import make_rows
+from openvino_reranker.npu_worker.openvino_core import shared_core
 from openvino_reranker.npu_worker.tokenization import PairTokenizer
 from openvino_reranker.tests.npu_worker.npu.stand_in import EXACT
 
@@ -81,7 +82,7 @@ def test_other_kinds_of_tables(scaled: bool) -> None:
     assert table is not None
     assert table.rows([7, 0, 7]) == pytest.approx(expected[[7, 0, 7]])
     make_static(model, 3)
-    compiled = ov.Core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    compiled = shared_core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     feed = {EMBEDDINGS: table.rows([1, 2, 3])[None], "attention_mask": np.ones((1, 3), np.int64)}
     assert compiled(feed)[0].item() == pytest.approx(expected[[1, 2, 3]].sum())
 

@@ -15,6 +15,7 @@ from openvino_reranker.npu_worker.npu.platform import Platform, check_plugin
 from openvino_reranker.npu_worker.npu.settings import NpuSettings
 from openvino_reranker.npu_worker.npu.start import start_npu
 from openvino_reranker.npu_worker.npu.sysfs import find_npu
+from openvino_reranker.npu_worker.openvino_core import shared_core
 from openvino_reranker.npu_worker.tokenization import PairTokenizer
 from openvino_reranker.tests.npu_worker.conftest import ROOT, environment
 from openvino_reranker.tests.npu_worker.npu.stand_in import EXACT, IMPRECISE, StandIn
@@ -123,7 +124,7 @@ def test_the_stand_in_itself_is_refused(tiny: ReadyModel, options: dict[str, str
 
 
 def test_a_model_on_another_device_is_refused(tiny: ReadyModel) -> None:
-    compiled = ov.Core().compile_model(tiny.folder / "model.xml", "CPU")
+    compiled = shared_core().compile_model(tiny.folder / "model.xml", "CPU")
     with pytest.raises(NotAnNpu, match=r"runs on \['CPU'\]"):
         Platform().check_compiled(compiled)
 
