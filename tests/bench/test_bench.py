@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from itertools import islice
 
 import pytest
@@ -12,7 +13,23 @@ from hypothesis import strategies as st
 from openvino_reranker.bench.report import compare_requests, percentile
 from openvino_reranker.bench.run import Group
 from openvino_reranker.bench.texts import Workload
-from openvino_reranker.tests.processes import Service, clean_environment, run_program
+from openvino_reranker.npu_worker.model.pull import pull
+from openvino_reranker.tests.npu_worker.model import tiny_bert
+from openvino_reranker.tests.processes import RuntimeFolder, Service, clean_environment, run_program
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """A service with a model that costs little and reads 512 tokens: what is tried here is the counting."""
+    made = tmp_path_factory.mktemp("tiny")
+    weights = tiny_bert.make_weights(positions=512)
+    folder = tiny_bert.write_folder(made / "tiny-reranker", weights, max_length=512, max_position_embeddings=512)
+    model = pull(made / "cache", str(folder), "fp16", print)
+    with (
+        RuntimeFolder() as runtime,
+        Service(runtime, model.folder, "--max-windows=1", OPENVINO_RERANKER_SCORE_CACHE_MB="32") as running,
+    ):
+        yield running
 
 
 def bench(service: Service, *arguments: str) -> "subprocess.CompletedProcess[str]":

@@ -79,7 +79,7 @@ def test_sixteen_connections_of_a_program_have_no_more_than_the_one_of_another(r
     settings = {"OPENVINO_RERANKER_RUNTIME_DIR": str(runtime)}
     with ExitStack() as stack:
         stack.enter_context(Program("broker", **settings)).wait_for_line("listening on")
-        worker = TinyWorker(runtime / "workers.sock", seconds_per_token=4e-4)  # the device, not the machine, is slow
+        worker = TinyWorker(runtime / "workers.sock", seconds_per_token=2e-4)  # the device, not the machine, is slow
         stack.callback(worker.stop)
         front = stack.enter_context(Program("http", "--port", "0", **settings))
         port = front.wait_for_line("listening on").rsplit(" ", 1)[1]

@@ -45,12 +45,12 @@ _VOCABULARY = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "berlin", "people", "populati
 _VOCABULARY += [prefix + letter for letter in string.ascii_lowercase + string.digits for prefix in ("", "##")]
 
 
-def make_weights(seed: int = 7) -> dict[str, Floats]:
+def make_weights(seed: int = 7, positions: int = POSITIONS) -> dict[str, Floats]:
     """Return random weights, large enough for every one of them to move the logit."""
     generator = np.random.default_rng(seed)
     sizes: dict[str, tuple[int, ...]] = {
         "bert.embeddings.word_embeddings": (len(_VOCABULARY), HIDDEN),
-        "bert.embeddings.position_embeddings": (POSITIONS, HIDDEN),
+        "bert.embeddings.position_embeddings": (positions, HIDDEN),
         "bert.embeddings.token_type_embeddings": (2, HIDDEN),
         "bert.embeddings.LayerNorm": (HIDDEN,),
         "bert.pooler.dense": (HIDDEN, HIDDEN),
