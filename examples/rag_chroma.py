@@ -10,8 +10,8 @@ a model hub: the embeddings are computed with a small model that a package of th
     RAG_RERANK_ENABLED=true python examples/rag_chroma.py "may I group the digits of a large number in source code"
 
 It prints what the vector store found and what is handed to the language model after reranking. Stop the service and
-ask again: the vector store's order stands, and the last line says why. Leave ``RAG_RERANK_ENABLED`` away, and nobody
-is asked. The other variables are ``RAG_RERANK_URL``, ``_INITIAL_K``, ``_TOP_K`` and ``_TIMEOUT_MS``.
+ask again: the vector store's order stands, and the last line says why. Without ``RAG_RERANK_ENABLED`` the service is
+not asked at all. The other variables are ``RAG_RERANK_URL``, ``_INITIAL_K``, ``_TOP_K`` and ``_TIMEOUT_MS``.
 """
 
 import argparse

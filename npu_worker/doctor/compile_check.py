@@ -104,7 +104,9 @@ def _in_child(folder: Path, tokens: int, options: Mapping[str, str], limit_s: fl
 
 def main() -> int:
     """Compile and write the results; 1 if anything failed."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(
+        description="Compile every row length for NPUs that this machine need not have, and keep times and sizes."
+    )
     parser.add_argument("models", nargs="*", type=Path, help="folders of ready models")
     parser.add_argument("--generations", default=",".join(GENERATIONS), help="architectures, comma-separated")
     parser.add_argument("--out", type=Path, default=Path("npu-compile"), help="without ending: .json and .md are added")

@@ -53,6 +53,7 @@ def environment(runtime: Path) -> dict[str, str]:
     return clean_environment(
         OPENVINO_RERANKER_RUNTIME_DIR=str(runtime),
         RAY_USAGE_STATS_ENABLED="0",
+        RAY_raylet_start_wait_time_s="120",  # a node takes long to start on a busy machine
         RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER="0",  # or Ray puts this machine's address in the place of the loopback's
     )
 
@@ -73,7 +74,8 @@ def cluster(python: Path, runtime: Path, resources: dict[str, int]) -> Iterator[
             )
         )
         assert nodes.stdout is not None
-        address = next(line for line in nodes.stdout if line.startswith("address: "))
+        address = next((line for line in nodes.stdout if line.startswith("address: ")), None)
+        assert address is not None, "the cluster did not start; Ray has said why"
         yield Cluster(address.split()[1], runtime, python)
 
 
