@@ -27,8 +27,9 @@ run: $(FOR_RUNNING)  ## get a model ready and serve it on http://127.0.0.1:18818
 simulated-npu: $(FOR_TESTING)  ## the whole service on a simulated NPU, for work on this code
 	@exec $(BIN)/python -m openvino_reranker.tests.simulated_npu
 
+# Files in their order, which puts none of the longest last. A process that crashed ends the run: what it had is lost.
 test: $(FOR_TESTING)  ## run all tests
-	$(BIN)/python -m pytest --numprocesses auto --dist loadfile
+	$(BIN)/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder --max-worker-restart 0
 
 # Left out are simulations that are slow to trace and reach nothing that the other tests do not.
 coverage: $(FOR_TESTING)  ## fail where a branch of what the broker decides is not tested
