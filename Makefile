@@ -28,7 +28,7 @@ simulated-npu: $(FOR_TESTING)  ## the whole service on a simulated NPU, for work
 	@exec $(BIN)/python -m openvino_reranker.tests.simulated_npu
 
 # Files in their order, which puts none of the longest last. A process that crashed ends the run: what it had is lost.
-test: $(FOR_TESTING)  ## run all tests
+test: $(FOR_TESTING)  ## run the tests, without those of the other test-… targets and the slow ones
 	$(BIN)/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder --max-worker-restart 0
 
 # Left out are simulations that are slow to trace and reach nothing that the other tests do not.

@@ -32,7 +32,7 @@ A row of OUT, in the order of IN, has the candidates' ids, best first; index is 
   {"row": 1, "qid": "1", "model": "...", ..., "ranking": [{"id": "a", "index": 0, "score": 3.1, ...}]}
 A file whose name ends in .parquet is Parquet with these columns; any other is JSON lines. IN and OUT may differ.
 
-After Ctrl-C, a kill or a power cut, run the same command again: it continues where it stopped, and no row is ranked
+After Ctrl-C, a kill or a power cut, run the same command again: it continues where it stopped, and no row is written
 twice. A Parquet OUT appears when all rows are done; until then they are in OUT.partial.jsonl. Rows that cannot be
 ranked are set aside in OUT.rejected.jsonl: each with its number, what is wrong with it, and the row itself.
 
@@ -85,7 +85,7 @@ def _run(arguments: argparse.Namespace, settings: Settings, files: Files) -> int
     source = open_source(files.source)
     if is_finished(files):
         print(f"{files.output} is complete: nothing is left to do", file=sys.stderr)
-        return 0
+        return REJECTED if files.rejects.exists() else 0
     with Journal(files.journal, files.rejects) as journal:
         progress = measure(source, journal)
         rows = rows_left(source, journal, files)

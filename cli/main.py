@@ -48,7 +48,7 @@ COMMANDS = (
     Command("status", "show what the service is doing", "status"),
     Command("bench", "measure a running service under load", "bench"),
     Command("evaluate", "measure the order that a running service gives a judged collection", "evaluate"),
-    Command("bulk", "rank a file of queries and candidates, as many as there are", "bulk"),
+    Command("bulk", "rank a file of queries and candidates, of any size", "bulk"),
     Command("doctor", "collect everything a bug report needs; --npu tests the NPU", "doctor"),
     Command("mcp", "offer the service to an assistant as a tool, over stdio", "mcp"),
     Command("install-units", "write systemd units for this environment", "install.install_units"),

@@ -37,10 +37,10 @@ __all__ = ["EPILOG", "add_arguments", "run"]
 
 EPILOG = """Prints 'ready: http://...' once it can answer requests: within seconds on a CPU. On an NPU the first
 start compiles the model for each row length, which takes minutes; later starts load them from the cache. Progress is
-logged, and 'openvino-reranker status' shows it. No model yet? 'openvino-reranker pull' gets one (about 100 MB).
+logged, and 'openvino-reranker status' shows it. No model yet? 'openvino-reranker pull' gets one (70 to 100 MB).
 
 Ctrl-C stops it once accepted requests are answered; a second Ctrl-C stops it at once. A component that exits is
-restarted.
+restarted, unless restarting cannot help: then serve ends with its status.
 """
 
 logger = logging.getLogger("openvino_reranker.serve")

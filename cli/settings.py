@@ -39,6 +39,13 @@ class Setting:
     commands: tuple[str, ...]
 
     @property
+    def metavar(self) -> str:
+        """What stands for its value in ``--help``."""
+        if self.read is _path:
+            return "PATH"
+        return "yes|no" if self.default == "no" else self.name.rsplit("_", 1)[-1].upper()
+
+    @property
     def variable(self) -> str:
         """The environment variable."""
         return f"OPENVINO_RERANKER_{self.name.upper()}"
@@ -249,7 +256,7 @@ def add_settings(parser: argparse.ArgumentParser, command: str) -> None:
         group.add_argument(
             setting.flag,
             dest=f"setting_{setting.name}",
-            metavar=setting.name.rsplit("_", 1)[-1].upper(),
+            metavar=setting.metavar,
             help=f"{setting.help}{shown} [{setting.variable}]".replace("%", "%%"),
         )
 

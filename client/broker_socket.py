@@ -38,7 +38,7 @@ class BrokerSocket:
         wakened: A descriptor; ``wait`` also returns when there is something to read from it.
 
     Raises:
-        OSError: This process may open too few descriptors.
+        OSError: This process has too few free file descriptors.
     """
 
     def __init__(self, path: Path, hello: Message, wakened: int) -> None:

@@ -78,7 +78,7 @@ class Connection:
 
         Raises:
             Unavailable: There is no socket at ``path``, nobody listens on it, this user may not use it, or
-                this process may not open or start any more.
+                this process can open no more descriptors or start no more threads.
         """
         with cls._shared_lock:
             connection = cls._shared.get(path)

@@ -11,7 +11,7 @@ from .endpoint import AsyncRanks, Ranks, async_reranker_at, reranker_at
 from .ranking import Ranking
 from .sync import GRACE_S, TIMED_OUT, check_top_k
 
-#: Share of the time reserved for the service's own answer that the rest was not enough.
+#: Share of the time reserved for receiving the service's own timeout error.
 _GRACE_SHARE = 0.1
 
 D = TypeVar("D", bound=Document)

@@ -7,7 +7,7 @@ connection has to be kept, shared between threads or checked for being closed.
 import asyncio
 import http.client
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from urllib.parse import urlsplit
 
 import msgspec
@@ -17,7 +17,7 @@ from ..protocol.errors import DeadlineExceeded, Failed, InvalidRequest, RerankEr
 from ..protocol.message import RequestClass
 from .encoding import Document, encode_documents, encode_query
 from .ranking import Hit, Ranking, Span
-from .sync import GRACE_S, check_priority, check_top_k, deadline_ms
+from .sync import GRACE_S, check_priority, check_top_k, check_windows, deadline_ms
 
 #: More than any answer has; what is longer does not come from the service, bytes.
 _LONGEST_ANSWER = 16 * 1024 * 1024
@@ -68,7 +68,7 @@ class HttpReranker:
     Any number of threads may use one. No proxy is used, whatever the environment sets.
 
     Args:
-        url: ``http://127.0.0.1:18818``, or with a path before ``/rerank``; a whole ``…/rerank`` is taken too.
+        url: ``http://127.0.0.1:18818``, or with a path before ``/rerank``; a full ``…/rerank`` URL is accepted too.
         priority: ``interactive``, or ``bulk`` for work that may wait behind others.
 
     Raises:
@@ -94,6 +94,8 @@ class HttpReranker:
         timeout: float = 30.0,
         *,
         priority: RequestClass | None = None,
+        max_windows: int | None = None,
+        window_stride: int | None = None,
         use_cache: bool = True,
         grace: float = GRACE_S,
     ) -> Ranking:
@@ -102,7 +104,15 @@ class HttpReranker:
         The timeout is not sent to the service: ``timeout`` and ``grace`` together bound the call, and hanging up drops
         the pairs that have not started. ``Ranking.precision`` is empty where the front does not name it.
         """
-        body = _encode(query, documents, top_k, check_priority(priority or self.priority))
+        check_top_k(top_k)
+        check_windows(max_windows, window_stride)
+        options = {
+            "top_k": top_k,
+            "priority": check_priority(priority or self.priority),
+            "max_windows": max_windows,
+            "window_stride": window_stride,
+        }
+        body = _encode(query, documents, options)
         deadline = time.monotonic() + deadline_ms(timeout) / 1000 + grace
         return _decode(self._post(body, deadline, use_cache=use_cache), len(documents))
 
@@ -161,15 +171,30 @@ class AsyncHttpReranker:
         timeout: float = 30.0,
         *,
         priority: RequestClass | None = None,
+        max_windows: int | None = None,
+        window_stride: int | None = None,
+        use_cache: bool = True,
+        grace: float = GRACE_S,
     ) -> Ranking:
-        """Return the documents in order of relevance; arguments and errors as in ``Reranker.rerank``."""
-        return await asyncio.to_thread(self._reranker.rerank, query, documents, top_k, timeout, priority=priority)
+        """Return the documents in order of relevance; arguments and errors as in ``HttpReranker.rerank``."""
+        return await asyncio.to_thread(
+            self._reranker.rerank,
+            query,
+            documents,
+            top_k,
+            timeout,
+            priority=priority,
+            max_windows=max_windows,
+            window_stride=window_stride,
+            use_cache=use_cache,
+            grace=grace,
+        )
 
     async def close(self) -> None:
         """Do nothing, as ``HttpReranker.close``."""
 
 
-def _encode(query: str, documents: Sequence[Document], top_k: int | None, priority: RequestClass) -> bytes:
+def _encode(query: str, documents: Sequence[Document], options: Mapping[str, int | str | None]) -> bytes:
     """Return a request's body.
 
     Raises:
@@ -177,17 +202,14 @@ def _encode(query: str, documents: Sequence[Document], top_k: int | None, priori
     """
     text = encode_query(query).decode()
     texts, ids = encode_documents(documents)
-    check_top_k(top_k)
     body = {
         "query": text,
         "documents": [
             {"text": text.decode()} if name is None else {"text": text.decode(), "id": name}
             for text, name in zip(texts, ids, strict=True)
         ],
-        "top_k": top_k,
-        "priority": priority,
     }
-    return msgspec.json.encode(body)
+    return msgspec.json.encode({**body, **options})
 
 
 def _decode(answer: bytes, documents: int) -> Ranking:

@@ -41,7 +41,8 @@ class ServiceInfo:
         try:
             status = await self._reranker.status(timeout=_STATUS_S)
         except RerankError as error:
-            return json_response({"ready": False, "reason": error.message, "pids": {"http": os.getpid()}}, 503)
+            pids = {"pids": {"http": os.getpid()}} if request.state.admitted else {}
+            return json_response({"ready": False, "reason": error.message} | pids, 503)
         body = _readiness(status) if request.state.admitted else {"ready": status.ready, "reason": status.reason}
         return json_response(body, 200 if status.ready else 503)
 

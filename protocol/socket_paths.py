@@ -38,7 +38,7 @@ def find_requests_socket(environ: Mapping[str, str] | None = None) -> Path:
     environ = os.environ if environ is None else environ
     own = runtime_dir(environ) / REQUESTS_SOCKET
     machine = SYSTEM_RUNTIME_DIR / REQUESTS_SOCKET
-    if RUNTIME_DIR_VARIABLE not in environ and not _exists(own) and _exists(machine):
+    if not environ.get(RUNTIME_DIR_VARIABLE) and not _exists(own) and _exists(machine):
         return machine
     return own
 

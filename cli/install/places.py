@@ -13,7 +13,13 @@ def add_place_arguments(parser: argparse.ArgumentParser) -> None:
     where.add_argument("--user", dest="kind", action="store_const", const="user", help="units of this user (default)")
     where.add_argument("--system", dest="kind", action="store_const", const="system", help="units of the machine")
     parser.set_defaults(kind="user")
-    parser.add_argument("--root", type=Path, default=Path("/"), metavar="DIR", help="with --system: below DIR")
+    parser.add_argument(
+        "--root",
+        type=Path,
+        default=Path("/"),
+        metavar="DIR",
+        help="with --system: use DIR as the root of the file system",
+    )
     parser.add_argument("--dry-run", action="store_true", help="say what would be done, do nothing")
 
 

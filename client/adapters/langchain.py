@@ -1,4 +1,4 @@
-"""LangChain: a document compressor, for ``ContextualCompressionRetriever`` and wherever else one is taken."""
+"""LangChain: a document compressor, for ``ContextualCompressionRetriever`` and anywhere else that accepts one."""
 
 from collections.abc import Sequence
 
@@ -29,7 +29,7 @@ class OpenVINORerank(BaseDocumentCompressor):
         query: str,
         callbacks: Callbacks | None = None,  # noqa: ARG002
     ) -> Sequence[Document]:
-        """Return the ``top_n`` best documents, best first. Nobody is called back."""
+        """Return the ``top_n`` best documents, best first. ``callbacks`` is ignored."""
         texts = [document.page_content for document in documents]
         return _at(self._ordering.order(query, texts, self.top_n), documents)
 

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import pytest
 from openvino_reranker.client import (
@@ -102,6 +103,20 @@ def test_the_async_client_gives_the_same(service: Service) -> None:
     assert len(orders[0]) == 2
 
 
+def test_a_long_document_is_read_in_the_windows_that_are_asked_for(service: Service) -> None:
+    options: dict[str, Any] = {"max_windows": 2, "window_stride": 300, "use_cache": False}
+    with Reranker(service.socket) as reranker:
+        over_socket = reranker.rerank(QUERY, DOCUMENTS, **options)
+    over_http = HttpReranker(service.url).rerank(QUERY, DOCUMENTS, **options)
+    awaited = asyncio.run(AsyncHttpReranker(service.url).rerank(QUERY, DOCUMENTS, **options))
+    for ranking in (over_http, awaited):
+        assert [(hit.index, hit.windows, hit.window) for hit in ranking.hits] == [
+            (hit.index, hit.windows, hit.window) for hit in over_socket.hits
+        ]
+        assert max(hit.windows for hit in ranking.hits) == 2
+        assert ranking.cached == 0
+
+
 @pytest.mark.parametrize("path", ["", "/", "/v1", "/v1/", "/v2/rerank", "/rerank/"])
 def test_a_url_with_or_without_a_path_will_do(service: Service, path: str) -> None:
     assert HttpReranker(service.url + path).rerank(QUERY, DOCUMENTS, 1).hits[0].id == "b"
@@ -120,6 +135,8 @@ def test_a_wrong_request_is_refused_before_anything_is_sent() -> None:
             reranker.rerank(query, documents, top_k)
     with pytest.raises(InvalidRequest, match="timeout"):
         reranker.rerank("q", ["a"], timeout=0)
+    with pytest.raises(InvalidRequest, match="max_windows is 0"):
+        reranker.rerank("q", ["a"], max_windows=0)
     with pytest.raises(InvalidRequest, match="priority"):
         reranker.rerank("q", ["a"], priority="urgent")  # type: ignore[arg-type]  # pyright: ignore
 

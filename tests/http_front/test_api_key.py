@@ -63,7 +63,9 @@ def test_health_needs_none(url: str, path: str) -> None:
 
 @pytest.mark.parametrize("path", ["/readyz", "/.well-known/ready"])
 def test_readiness_needs_none(url: str, path: str) -> None:
-    assert httpx.get(url + path).status_code == 503
+    answer = httpx.get(url + path)
+    assert answer.status_code == 503
+    assert set(answer.json()) == {"ready", "reason"}
 
 
 def test_keys_of_a_file_that_others_read_are_none(tmp_path: Path) -> None:

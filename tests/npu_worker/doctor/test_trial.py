@@ -167,8 +167,8 @@ def test_the_best_setting_becomes_lines_of_the_environment_file() -> None:
 def test_the_environment_file_is_the_persons(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, terminal: bool, answer: str, written: bool
 ) -> None:
-    monkeypatch.setenv("HOME", str(tmp_path))
-    file = tmp_path / ".config" / "openvino-reranker" / "environment"
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    file = tmp_path / "openvino-reranker" / "environment"
     file.parent.mkdir(parents=True)
     file.write_text("# mine\n")
     monkeypatch.setattr(sys, "stdin", SimpleNamespace(isatty=lambda: terminal))
