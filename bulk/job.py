@@ -2,11 +2,10 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from itertools import dropwhile
 from pathlib import Path
 
 from .journal import Journal, OutputConflict
-from .row import Outcome, Row, read_query
+from .row import Outcome, Row, as_text, read_query
 from .source import Source, is_parquet
 
 
@@ -39,6 +38,17 @@ class Progress:
 
     total: int
     done: int
+
+
+def check_places(files: Files) -> None:
+    """Check that nothing is written over the input.
+
+    Raises:
+        OutputConflict: It would be.
+    """
+    written = {path.resolve() for path in (files.output, files.journal, files.rejects)}
+    if files.source.resolve() in written:
+        raise OutputConflict(f"{files.source} would be written over; choose another output")
 
 
 def is_finished(files: Files) -> bool:
@@ -74,18 +84,29 @@ def rows_left(source: Source, journal: Journal, files: Files) -> Iterator[Row]:
     """Yield the rows that are left.
 
     Raises:
-        OutputConflict: The output's last row is not the one that stands at its place in the input.
+        OutputConflict: The last row that was ranked, or set aside, is not the one at its place in the input.
     """
-    last = journal.last
-    rows = source.rows(last.row if last else 1)
+    last, rejected = journal.last, journal.last_rejected
     if last is not None:
-        row = next(rows, None)
-        if row is None or row.number != last.row or _qid(row) != last.qid:
+        row = _row_at(source, last.row)
+        if row is None or _qid(row) != last.qid:
             raise OutputConflict(
                 f"{files.output} belongs to another input: its last line is row {last.row} with the qid {last.qid!r}, "
                 f"which {files.source} does not have there; choose another output"
             )
-    return dropwhile(lambda row: row.number <= journal.done, rows)
+    if rejected is not None:
+        row = _row_at(source, rejected.row)
+        if row is None or as_text(row.line) != rejected.line:
+            raise OutputConflict(
+                f"{files.rejects} belongs to another input: its last line is row {rejected.row}, which is not the same "
+                f"in {files.source}; choose another output"
+            )
+    return source.rows(journal.done + 1)
+
+
+def _row_at(source: Source, number: int) -> Row | None:
+    row = next(source.rows(number), None)
+    return row if row is not None and row.number == number else None
 
 
 def _qid(row: Row) -> str | None:

@@ -9,10 +9,11 @@ import os
 from io import FileIO
 from pathlib import Path
 from types import TracebackType
+from typing import TypeVar
 
 import msgspec
 
-from .row import Outcome, Ranked, rejection
+from .row import Outcome, Ranked, Rejection, rejection
 
 _CHUNK = 1 << 16
 #: How each line begins, torn or not: nothing else is ever cut.
@@ -24,11 +25,14 @@ class OutputConflict(Exception):
 
 
 class Last(msgspec.Struct, frozen=True):
-    """What is read of a file's last line."""
+    """What is read of the last row that was ranked."""
 
     row: int
     qid: str = ""
     model: str = ""
+
+
+_Line = TypeVar("_Line")
 
 
 class Journal:
@@ -49,18 +53,18 @@ class Journal:
         self.ranked = self.rejected = 0
         self._path = path
         new = not path.exists()
+        if new:  # before there is a new output, which they would be taken to belong to
+            rejects.unlink(missing_ok=True)
         self._file = path.open("r+b" if not new else "x+b", buffering=0)
         self._rejects: FileIO | None = None
         self._wrote: FileIO = self._file
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if new:
-                rejects.unlink(missing_ok=True)  # of an earlier job, whose output was removed
-            self.last = _continue(self._file, path)
-            last_rejected = None
+            self.last = _continue(self._file, path, Last)
+            self.last_rejected: Rejection | None = None
             if rejects.exists():
                 self._rejects = rejects.open("r+b", buffering=0)
-                last_rejected = _continue(self._rejects, rejects)
+                self.last_rejected = _continue(self._rejects, rejects, Rejection)
         except BlockingIOError:
             self.close()
             raise OutputConflict(f"another job is writing {path}; wait for it, or choose another output") from None
@@ -68,7 +72,7 @@ class Journal:
             self.close()
             raise
         #: The number of the last row that is done; 0: none is.
-        self.done = max(self.last.row if self.last else 0, last_rejected.row if last_rejected else 0)
+        self.done = max(self.last.row if self.last else 0, self.last_rejected.row if self.last_rejected else 0)
 
     def write(self, outcome: Outcome) -> None:
         """Keep what became of the next row."""
@@ -108,7 +112,7 @@ class Journal:
         self.close()
 
 
-def _continue(file: FileIO, path: Path) -> Last | None:
+def _continue(file: FileIO, path: Path, kind: type[_Line]) -> _Line | None:
     """Return a file's last line, None where it has none; cut off what a kill left torn, and go to the end."""
     size = file.seek(0, os.SEEK_END)
     start, tail = size, b""
@@ -118,21 +122,21 @@ def _continue(file: FileIO, path: Path) -> Last | None:
         tail = file.read(end - start) + tail
     *whole, torn = tail.split(b"\n")
     line = whole[-1] if whole else None
-    if not _is_ours(line, torn):
+    if not _is_ours(line, torn, kind):
         raise OutputConflict(f"{path} was not written by this command; choose another output")
     file.truncate(size - len(torn))
     file.seek(0, os.SEEK_END)
-    return None if line is None else msgspec.json.decode(line, type=Last)
+    return None if line is None else msgspec.json.decode(line, type=kind)
 
 
-def _is_ours(line: bytes | None, torn: bytes) -> bool:
+def _is_ours(line: bytes | None, torn: bytes, kind: type[_Line]) -> bool:
     """Return whether a last line, and what follows it, are what a job writes."""
     if not torn.startswith(_BEGINNING[: len(torn)]):
         return False
     if line is None:
         return True
     try:
-        msgspec.json.decode(line, type=Last)
+        msgspec.json.decode(line, type=kind)
     except msgspec.DecodeError:
         return False
     return line.startswith(_BEGINNING)

@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Iterable, Iterator
-from itertools import islice
 from pathlib import Path
 
 import msgspec
@@ -13,6 +12,8 @@ from .row import Answer, Row
 
 #: Rows that are in memory at once: one may have 16 MB, and has a hundred passages as a rule.
 _ROWS = 256
+#: Lines that are turned into Parquet at once; as Python's objects they take many times as much.
+_PART_BYTES = 4 << 20
 _COLUMNS = ("qid", "query", "candidates")
 SCHEMA = pa.schema(
     [
@@ -72,10 +73,22 @@ class ParquetRows:
                     groups.append(group)
                 start += size
             for batch in file.iter_batches(_ROWS, groups, list(_COLUMNS)) if groups else ():
-                for values in batch.to_pylist():
+                for line in _lines(batch):
                     if number >= first:
-                        yield Row(number, msgspec.json.encode(values))
+                        yield Row(number, line)
                     number += 1
+
+
+def _lines(batch: pa.RecordBatch) -> Iterator[bytes]:
+    """Yield the JSON of each row; of one whose strings are not valid UTF-8, JSON that says so when it is read."""
+    try:
+        yield from map(msgspec.json.encode, batch.to_pylist())
+    except UnicodeDecodeError:
+        if batch.num_rows == 1:
+            yield b'{"qid":"\xff"}'
+            return
+        for place in range(batch.num_rows):
+            yield from _lines(batch.slice(place, 1))
 
 
 def _opened(path: Path) -> pq.ParquetFile:
@@ -112,6 +125,13 @@ def finish(lines: Path, path: Path) -> None:
 
 
 def _in_parts(lines: Iterable[bytes]) -> Iterator[list[bytes]]:
-    rest = iter(lines)
-    while some := list(islice(rest, 16 * _ROWS)):
-        yield some
+    part: list[bytes] = []
+    size = 0
+    for line in lines:
+        part.append(line)
+        size += len(line)
+        if size >= _PART_BYTES:
+            yield part
+            part, size = [], 0
+    if part:
+        yield part

@@ -19,6 +19,8 @@ from .row import Outcome, Rejected, Row, ranked, read_query
 TIMEOUT_S = DEFAULT_LIMITS.max_deadline_ms / 1000
 #: Rows that may be done ahead of one that takes long, as a multiple of those under way.
 _AHEAD = 4
+#: Between two looks whether all rows were given up, s.
+_LOOK_S = 0.05
 
 
 class GivenUp(Exception):
@@ -51,11 +53,15 @@ class Ranker:
         self._on_wait = on_wait
         self._patience = patience or Patience(time.monotonic())
         self._stopping = threading.Event()
+        self._under_way: set[int] = set()
 
     def stop(self) -> None:
-        """Give up every row under way."""
+        """Give up every row under way, and wait until none is."""
         self._stopping.set()
         self._reranker.close()
+        while self._under_way:  # one that was about to ask takes the connection again
+            time.sleep(_LOOK_S)
+            self._reranker.close()
 
     def rank(self, row: Row) -> Outcome:
         """Rank one row.
@@ -63,6 +69,7 @@ class Ranker:
         Raises:
             GivenUp: The service has answered nothing for long, or speaks another version.
         """
+        self._under_way.add(row.number)
         try:
             query = read_query(row.line)
             candidates = [msgspec.to_builtins(candidate) for candidate in query.candidates]
@@ -71,6 +78,8 @@ class Ranker:
             raise GivenUp(str(error)) from None
         except (ValueError, InvalidRequest, Failed) as error:
             return Rejected(row.number, str(error), row.line)
+        finally:
+            self._under_way.discard(row.number)
 
     def _ask(self, query: str, candidates: list[dict[str, object]]) -> Ranking:
         attempt = 0

@@ -59,7 +59,9 @@ class Answer(msgspec.Struct, frozen=True):
     ranking: list[Place]
 
 
-class _Rejection(msgspec.Struct, frozen=True):
+class Rejection(msgspec.Struct, frozen=True):
+    """A line that sets a row aside."""
+
     row: int
     error: str
     line: str
@@ -69,9 +71,12 @@ def read_query(line: bytes) -> Query:
     """Return the query of a row.
 
     Raises:
-        ValueError: It is none; says what is wrong.
+        ValueError: It is not one; says what is wrong.
     """
-    query = _decoder.decode(line)
+    try:
+        query = _decoder.decode(line)
+    except RecursionError:
+        raise ValueError("the JSON is nested too deeply") from None
     query.ids()
     return query
 
@@ -86,6 +91,9 @@ def ranked(number: int, query: Query, ranking: Ranking) -> Ranked:
 
 def rejection(rejected: Rejected) -> bytes:
     """Return the line that sets a row aside: its number, what is wrong, and the row itself."""
-    return msgspec.json.encode(
-        _Rejection(rejected.number, rejected.error, rejected.line.decode("utf-8", "replace").rstrip("\r\n"))
-    )
+    return msgspec.json.encode(Rejection(rejected.number, rejected.error, as_text(rejected.line)))
+
+
+def as_text(line: bytes) -> str:
+    """Return a row as it is shown where it was set aside."""
+    return line.decode("utf-8", "replace").rstrip("\r\n")

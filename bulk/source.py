@@ -1,5 +1,6 @@
 """Where rows come from: JSON lines, or Parquet (extra ``bulk``)."""
 
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol
@@ -55,9 +56,13 @@ def open_source(path: Path) -> Source:
     """Return the rows of a file.
 
     Raises:
-        ValueError: It is Parquet without the columns of a row, or not Parquet.
+        ValueError: It is Parquet without the columns of a row, or not Parquet; or it is not a file.
         OSError: It cannot be read.
     """
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise ValueError(
+            f"{path} is not a regular file; rows are counted before they are ranked, so a pipe will not do"
+        )
     if not is_parquet(path):
         return JsonLines(path)
     from .parquet import ParquetRows

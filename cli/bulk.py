@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 
-from ..bulk.job import Files, Progress, finish, is_finished, keep, measure, rows_left
+from ..bulk.job import Files, Progress, check_places, finish, is_finished, keep, measure, rows_left
 from ..bulk.journal import Journal, OutputConflict
 from ..bulk.ranker import GivenUp, Ranker, rank_in_order
 from ..bulk.row import Outcome, Row
@@ -83,7 +83,9 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _run(arguments: argparse.Namespace, settings: Settings, files: Files) -> int:
     source = open_source(files.source)
+    check_places(files)
     if is_finished(files):
+        files.journal.unlink(missing_ok=True)  # a kill may have left it, and it would be continued
         print(f"{files.output} is complete: nothing is left to do", file=sys.stderr)
         return REJECTED if files.rejects.exists() else 0
     with Journal(files.journal, files.rejects) as journal:
@@ -99,6 +101,8 @@ def _run(arguments: argparse.Namespace, settings: Settings, files: Files) -> int
                     f"{done} of {progress.total} rows are done; run the same command again to continue", file=sys.stderr
                 )
                 raise
+        if progress.done + journal.ranked + journal.rejected < progress.total:
+            raise OutputConflict(f"{files.source} became shorter while it was read; run the same command again")
         finish(files)
         print(f"{journal.ranked} rows ranked into {files.output}", file=sys.stderr)
         if not files.rejects.exists():

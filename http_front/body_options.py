@@ -73,6 +73,8 @@ def flag(raw: Raw | UnsetType, name: str) -> bool | None:
 
 
 def model_name(raw: Raw | UnsetType) -> str | None:
-    """Return the model that is named, if any; any name will do."""
+    """Return the model that is named, if any; what is not a string is named by its JSON, which no model is called."""
     value = option(raw)
-    return value if isinstance(value, str) else None
+    if value is None or isinstance(value, str):
+        return value
+    return bytes(memoryview(raw)).decode("utf-8", "replace")  # type: ignore[arg-type]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import Message
 
-from ..protocol.errors import TooLarge
+from ..protocol.errors import InvalidRequest, TooLarge
 from ..protocol.limits import DEFAULT_LIMITS
 from .body_room import SMALL_BYTES, BodyRoom, Place
 from .content_encoding import is_gzip
@@ -59,11 +59,15 @@ class BodyReader:
         Raises:
             TooLarge: It is over the bound; said before anything is read where ``Content-Length`` says so.
             Overloaded: There was no room for it in time.
+            InvalidRequest: Its length is given in two ways.
             HttpError: 408, the rest of it did not arrive in time; 415.
             ClientDisconnect: The caller went away.
         """
         gzip = is_gzip(request.headers.get("content-encoding", ""))
         announced = request.headers.get("content-length", "")
+        if announced and "transfer-encoding" in request.headers:
+            # The length would be wrong, and who forwards requests may believe it (RFC 9112, section 6.3).
+            raise InvalidRequest("a request has either a Content-Length or a Transfer-Encoding, not both")
         size = int(announced) if announced.isdecimal() else 0
         if size > self._most_bytes:
             raise TooLarge(f"the body has {announced} bytes; the limit is {self._most_bytes}")

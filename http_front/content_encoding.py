@@ -8,6 +8,8 @@ from .errors import HttpError
 _GZIP = 16 + zlib.MAX_WBITS
 #: So much is read and written at a time, so that little is held twice.
 _PIECE_BYTES = 1 << 20
+#: Members that a body may be made of: each costs a copy of what follows it, even one that holds nothing.
+MOST_MEMBERS = 1000
 
 
 def is_gzip(encoding: str) -> bool:
@@ -30,16 +32,20 @@ def inflate(data: bytes | bytearray, most_bytes: int) -> bytearray:
     """Return what gzip compressed; never more than ``most_bytes``, whatever the data claims.
 
     Raises:
-        InvalidRequest: It is not gzip, or not all of it.
+        InvalidRequest: It is not gzip, or not all of it, or of more than ``MOST_MEMBERS`` members.
         TooLarge: It is more than ``most_bytes``.
     """
     inflated = bytearray()
     inflater = zlib.decompressobj(_GZIP)
+    members = 1
     for start in range(0, len(data), _PIECE_BYTES):
         piece: bytes | memoryview = memoryview(data)[start : start + _PIECE_BYTES]
         while piece:
             if inflater.eof:  # another member follows
                 inflater = zlib.decompressobj(_GZIP)
+                members += 1
+                if members > MOST_MEMBERS:
+                    raise InvalidRequest(f"the gzip body has more than {MOST_MEMBERS} members")
             _inflate_piece(inflater, piece, inflated, most_bytes)
             piece = inflater.unconsumed_tail or inflater.unused_data
     while not inflater.eof and _inflate_piece(inflater, b"", inflated, most_bytes):

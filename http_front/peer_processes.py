@@ -60,11 +60,17 @@ class PeerProcesses:
         self._lookups -= 1
 
     def _look(self, diag: SockDiag, family: int, peer: tuple[str, int], here: tuple[str, int]) -> Owner | None:
-        owner = diag.owner(family, peer, here)
+        try:
+            owner = diag.owner(family, peer, here)
+        except OSError:
+            return None
         if owner is None:
             return None
         uid, inode = owner
-        pid = self._process_with(uid, inode) if os.getuid() in (uid, 0) else None
+        pid = None
+        if os.getuid() in (uid, 0):
+            with contextlib.suppress(OSError):  # no descriptor is left to look with
+                pid = self._process_with(uid, inode)
         if pid is not None:
             self._recent[pid] = None
             self._recent.move_to_end(pid)

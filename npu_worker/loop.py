@@ -248,7 +248,8 @@ class WorkerLoop:
                 monitor.end(job.number, worked=job.worked)
         if monitor is not None:
             for number, rise_us in monitor.settle(now):
-                self._answer(self._ended.pop(number), rise_us)
+                if (ended := self._ended.pop(number, None)) is not None:  # None: sending the one before lost the broker
+                    self._answer(ended, rise_us)
         self._device.check()
 
     def _answer(self, job: Job, npu_busy_delta_us: int | None) -> None:

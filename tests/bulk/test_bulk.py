@@ -1,6 +1,7 @@
 """``bulk`` as a person runs it: a real broker, and a worker that scores a document by its length."""
 
 import json
+import os
 import random
 import signal
 import sys
@@ -104,7 +105,7 @@ def test_every_row_is_ranked_once_and_wrong_ones_are_set_aside(
         # Again, nothing is left to do, and nothing is asked.
         before = output.read_bytes()
         again = run(*command)
-        assert again.returncode == (0 if output.suffix == ".parquet" else 3), again.stderr
+        assert again.returncode == 3, again.stderr
         assert output.read_bytes() == before
         assert counters(runtime)["requests"] == asked
     answers = {answer["row"]: answer for answer in read(output)}
@@ -248,3 +249,44 @@ def test_it_is_work_that_waits_behind_others(runtime: Path, tmp_path: Path, star
             assert reranker.status().queue.pairs > 500
             assert max(waited) < 400  # behind the batches that run, not behind the queue of many
             program.process.kill()
+
+
+def test_what_is_not_a_file_is_refused_and_so_is_an_input_that_would_be_written_over(
+    runtime: Path, tmp_path: Path, run: Run
+) -> None:
+    source, pipe = tmp_path / "in.jsonl", tmp_path / "pipe"
+    write(source, [row(1)])
+    os.mkfifo(pipe)
+    done = run("bulk", str(pipe), str(tmp_path / "out"), "--runtime-dir", str(runtime))
+    assert done.returncode == 1
+    assert f"{pipe} is not a regular file" in done.stderr
+    rejects = tmp_path / "out.rejected.jsonl"
+    write(rejects, [row(1)])
+    for taken, output in ((source, source), (rejects, tmp_path / "out")):
+        before = taken.read_bytes()
+        done = run("bulk", str(taken), str(output), "--runtime-dir", str(runtime))
+        assert done.returncode == 1
+        assert "would be written over" in done.stderr
+        assert taken.read_bytes() == before
+
+
+def test_a_parquet_row_that_is_not_utf8_is_set_aside_alone(
+    runtime: Path, tmp_path: Path, run: Run, start_worker: StartWorker
+) -> None:
+    source, output = tmp_path / "in.parquet", tmp_path / "out.parquet"
+    table = pa.Table.from_pylist([row(number) for number in (1, 2, 3)])
+    queries = pa.array([b"question 1", b"\xff", b"question 3"], pa.binary()).view(pa.string())
+    pq.write_table(table.set_column(table.schema.get_field_index("query"), "query", queries), source)
+    stale = output.with_name("out.parquet.partial.jsonl")
+    with broker(runtime):
+        start_worker(0.0)
+        command = ("bulk", str(source), str(output), "--runtime-dir", str(runtime))
+        assert run(*command).returncode == 3
+        # What a kill just before its end leaves of a job does not become part of the next one.
+        stale.write_text("")
+        assert run(*command).returncode == 3
+        assert not stale.exists()
+    assert [answer["row"] for answer in read(output)] == [1, 3]
+    (rejected,) = read(tmp_path / "out.parquet.rejected.jsonl")
+    assert rejected["row"] == 2
+    assert "utf-8" in rejected["error"]

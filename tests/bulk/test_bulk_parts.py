@@ -2,15 +2,19 @@
 
 import json
 import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 from openvino_reranker.bulk.job import Files, rows_left
 from openvino_reranker.bulk.journal import Journal, OutputConflict
 from openvino_reranker.bulk.patience import GIVE_UP_S, Patience
-from openvino_reranker.bulk.ranker import rank_in_order
+from openvino_reranker.bulk.ranker import Ranker, rank_in_order
 from openvino_reranker.bulk.row import Outcome, Ranked, Rejected, Row, read_query
 from openvino_reranker.bulk.source import JsonLines
+from openvino_reranker.client import Reranker
 from openvino_reranker.protocol.errors import DeadlineExceeded, Overloaded, Unavailable
 
 
@@ -33,6 +37,7 @@ def question(number: int) -> str:
         (b'{"qid":"1","query":"q","candidates":[{"id":1,"text":3}]}', r"Expected `str`, got `int`"),
         (b'{"qid":"1","query":"q","candidates":[{"id":1,"text":"t"},{"id":"1","text":"t"}]}', "the id '1'"),
         (b'{"qid":"1","query":"\xff","candidates":[{"id":1,"text":"t"}]}', "utf-8"),
+        (b'{"qid":"1","query":"q","candidates":[{"id":1,"text":"t"}],"more":' + b"[" * 100_000, "nested too deeply"),
     ],
 )
 def test_a_wrong_row_is_named(line: bytes, error: str) -> None:
@@ -168,3 +173,44 @@ def test_an_output_of_another_input_is_not_continued(tmp_path: Path) -> None:
             pytest.raises(OutputConflict, match="belongs to another input"),
         ):
             rows_left(JsonLines(files.source), journal, files)
+
+
+def test_rejects_of_another_input_are_not_continued(tmp_path: Path) -> None:
+    files = Files(tmp_path / "in", tmp_path / "out")
+    files.source.write_text("{\n" + question(2) + "\n")
+    with Journal(files.journal, files.rejects) as journal:
+        journal.write(Rejected(1, "bad", b"{\n"))
+    with Journal(files.journal, files.rejects) as journal:
+        assert [row.number for row in rows_left(JsonLines(files.source), journal, files)] == [2]
+    files.source.write_text(question(1) + "\n" + question(2) + "\n")
+    with (
+        Journal(files.journal, files.rejects) as journal,
+        pytest.raises(OutputConflict, match=r"rejected\.jsonl belongs to another input"),
+    ):
+        rows_left(JsonLines(files.source), journal, files)
+
+
+def test_a_row_that_begins_as_the_job_stops_is_given_up_too(tmp_path: Path) -> None:
+    class Late(Reranker):
+        """Asks just after the first close, as a thread may that was busy with its texts."""
+
+        closed = 0
+        asked = threading.Event()
+
+        def rerank(self, *_: object, **__: object) -> NoReturn:
+            self.asked.set()
+            while self.closed < 2:
+                time.sleep(0.01)
+            raise Unavailable("closed")
+
+        def close(self) -> None:
+            self.closed += 1
+
+    reranker = Late(tmp_path / "requests.sock")
+    ranker = Ranker(reranker)
+    with ThreadPoolExecutor(1) as pool:
+        ranked = pool.submit(ranker.rank, Row(1, question(1).encode()))
+        assert reranker.asked.wait(30)
+        ranker.stop()
+        with pytest.raises(Exception, match=r"^$"):
+            ranked.result(30)

@@ -13,7 +13,7 @@ import httpx
 import pytest
 from openvino_reranker.http_front.body_reader import BODY_BYTES, LARGE_BODIES_BYTES, BodyReader
 from openvino_reranker.http_front.body_room import SMALL_BYTES, BodyRoom
-from openvino_reranker.http_front.content_encoding import inflate
+from openvino_reranker.http_front.content_encoding import MOST_MEMBERS, inflate
 from openvino_reranker.http_front.errors import HttpError, error_response
 from openvino_reranker.protocol.errors import InvalidRequest, Overloaded, RerankError, TooLarge
 from openvino_reranker.tests.processes import Program
@@ -161,6 +161,23 @@ def test_a_body_that_had_come_while_the_front_was_busy_is_not_late() -> None:
         assert await reading == 1
 
     run(test)
+
+
+def test_a_body_of_two_lengths_is_refused_and_holds_no_memory() -> None:
+    async def test() -> None:
+        reader = BodyReader(BodyRoom(1000, 1 << 20, 5), most_bytes=100)
+        headers = {"content-length": "10", "transfer-encoding": "chunked"}
+        with pytest.raises(InvalidRequest, match="not both"):
+            await read(reader, request(60, 40, headers=headers))
+
+    run(test)
+
+
+def test_gzip_of_endless_members_is_refused_before_it_costs_much() -> None:
+    empty = gzip.compress(b"")
+    assert inflate(empty * MOST_MEMBERS, 10) == b""
+    with pytest.raises(InvalidRequest, match="more than 1000 members"):
+        inflate(empty * (MOST_MEMBERS + 1), 10)
 
 
 def test_gzip_is_inflated_within_the_bound() -> None:

@@ -1,6 +1,7 @@
 """Whom the front names to the broker as its caller, and that programs share the device fairly."""
 
 import asyncio
+import errno
 import json
 import os
 import socket
@@ -10,9 +11,11 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 from openvino_reranker.client import Reranker
+from openvino_reranker.http_front import peer_processes
 from openvino_reranker.http_front.callers import Charge, Connection
 from openvino_reranker.http_front.peer_processes import MOST_LOOKUPS, Owner, PeerProcesses
 from openvino_reranker.tests.http_front import asking
@@ -147,7 +150,9 @@ def test_a_connection_of_a_shared_share_has_one_stream_whatever_it_calls_itself(
     assert charges(owner, "alice", None, "bob") == [Charge(caller, "name alice")] * 3
 
 
-def test_the_process_at_the_other_end_is_found_and_the_work_is_bounded() -> None:
+def test_the_process_at_the_other_end_is_found_and_the_work_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(peer_processes, "_LOOKUP_S", 30.0)  # the bound on work is tried, not the one on time
+
     async def ask() -> None:
         processes = PeerProcesses()
         with ExitStack() as stack:
@@ -166,3 +171,19 @@ def test_the_process_at_the_other_end_is_found_and_the_work_is_bounded() -> None
             assert 2 * MOST_LOOKUPS <= found.count(None) < 3 * MOST_LOOKUPS
 
     asyncio.run(ask())
+
+
+def test_without_a_descriptor_to_look_with_the_process_is_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
+    def exhausted() -> NoReturn:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    async def ask() -> Owner | None:
+        processes = PeerProcesses()
+        with ExitStack() as stack:
+            stack.callback(processes.close)
+            listening = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
+            made = stack.enter_context(socket.create_connection(listening.getsockname()))
+            return await processes.find(socket.AF_INET, made.getsockname(), listening.getsockname())
+
+    monkeypatch.setattr(peer_processes, "_newest_first", exhausted)
+    assert asyncio.run(ask()) == Owner(os.getuid(), None)

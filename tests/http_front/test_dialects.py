@@ -1,12 +1,13 @@
 """Every dialect's answer and errors, and the tolerance that real clients need, against the running service."""
 
 import math
+from collections.abc import Iterator
 from typing import Any
 
 import httpx
 import pytest
 from openvino_reranker.http_front.dialects import DIALECTS, PLAIN, split_prefix
-from openvino_reranker.tests.processes import Service
+from openvino_reranker.tests.processes import Program, Service
 
 QUERY = "what is bread?"
 TEXTS = ["The sky is blue.", "Bread is baked dough.", ""]
@@ -192,3 +193,21 @@ def test_a_model_is_known_by_any_name(service: Service, name: str) -> None:
     assert model["id"] == name.replace("%2F", "/")
     assert model["model_type"] == "rerank"
     assert model["model_name"] == "packaged:ms-marco-MiniLM-L-12-v2"
+
+
+@pytest.mark.parametrize("model", ["another", "x" * 2000, 7, ["m"], {"name": "m"}])
+def test_where_the_model_must_be_the_one_that_serves_no_other_will_do(strict_url: str, model: object) -> None:
+    refused = httpx.post(strict_url, json=GOOD | {"model": model})
+    assert refused.status_code == 404, refused.text
+
+
+def test_where_the_model_must_be_the_one_that_serves_it_need_not_be_named(strict_url: str, service: Service) -> None:
+    for body in (GOOD, GOOD | {"model": None}, GOOD | {"model": service.status().worker.model}):
+        assert httpx.post(strict_url, json=body).status_code == 200
+
+
+@pytest.fixture(scope="module")
+def strict_url(service: Service) -> Iterator[str]:
+    """The rerank URL of a second front of the same service, with ``--strict-model yes``."""
+    with Program("http", "--port", "0", "--strict-model", "yes", **service.settings) as front:
+        yield f"http://127.0.0.1:{front.wait_for_line('listening on').rsplit(' ', 1)[1]}/rerank"
