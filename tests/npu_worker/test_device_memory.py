@@ -18,7 +18,7 @@ MOST_MB = 500
 
 
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("pairs", [150, pytest.param(20_000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("pairs", [150, pytest.param(20_000, marks=[pytest.mark.slow, pytest.mark.timeout(7200)])])
 def test_memory_is_flat_over_random_lengths(packaged_int8: ReadyModel, pairs: int) -> None:
     command = [sys.executable, "-m", "openvino_reranker.tests.npu_worker.test_device_memory"]
     out = subprocess.run(
