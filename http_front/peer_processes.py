@@ -81,7 +81,7 @@ class PeerProcesses:
     def _process_with(self, uid: int, inode: int) -> int | None:
         """Return the process of ``uid`` that holds a socket; None if it is not found within the bounds."""
         left = MOST_DESCRIPTORS
-        for pid in [*reversed(self._recent), *_newest_first()]:
+        for pid in self._likely():
             for link in _descriptors(pid, uid):
                 if link == f"socket:[{inode}]":
                     return pid
@@ -89,6 +89,11 @@ class PeerProcesses:
             if left <= 0:
                 return None
         return None
+
+    def _likely(self) -> Iterator[int]:
+        """Yield the processes that held the last connections, then all others; these are listed only if needed."""
+        yield from reversed(self._recent)
+        yield from _newest_first()
 
 
 def _newest_first() -> list[int]:
