@@ -6,6 +6,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from openvino_reranker.npu_worker.model.store import ReadyModel
 from openvino_reranker.tests.environments import python_with
 from openvino_reranker.tests.processes import ROOT, clean_environment
 from packaging.requirements import Requirement
@@ -46,7 +47,7 @@ def test_the_lowest_versions_are_those_that_are_allowed() -> None:
     assert {name: pinned.get(name) for name in lowest} == lowest
 
 
-def test_they_do_as_well() -> None:
+def test_they_do_as_well(packaged: ReadyModel) -> None:  # which that environment has no pip to download
     python = python_with(LOWEST)
     done = subprocess.run(
         [python, "-m", "pytest", "-q", *TESTS],

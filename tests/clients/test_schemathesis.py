@@ -21,6 +21,7 @@ def resident_mb(pid: int) -> float:
 def test_what_is_answered_is_what_the_document_says(service: Service) -> None:
     command = [
         str(python_with(REQUIREMENTS).with_name("schemathesis")),
+        f"--config-file={Path(__file__).with_name('schemathesis.toml')}",
         "run",
         service.url + "/openapi.json",
         "--no-color",
