@@ -17,7 +17,7 @@ def test_a_broker_that_goes_while_two_batches_settle_is_waited_for(tiny: ReadyMo
     loop: Any = WorkerLoop(engine.device, engine.tokenizer, "m", runtime / "workers.sock", monitor=two)
     loop._ended = {number: SimpleNamespace(answer=lambda *_: BatchFailed(1, "m")) for number in (1, 2)}
     context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-    with context.socket(zmq.DEALER) as unconnected:
+    with context.socket(zmq.DEALER) as unconnected, loop._waker, loop._wakened:
         unconnected.setsockopt(zmq.IMMEDIATE, 1)
         loop._socket = unconnected
         loop._finish_jobs()
