@@ -7,7 +7,10 @@ from msgspec import Raw, UnsetType
 
 from ..protocol.errors import InvalidRequest
 from ..protocol.message import REQUEST_CLASSES, RequestClass
-from .raw_json import option
+from .raw_json import given, option
+
+#: Of a model's name that is not a short string, so much is kept, for the message that refuses it.
+_SHOWN_BYTES = 100
 
 
 def top_k(named_k: Raw | UnsetType, named_n: Raw | UnsetType) -> int | None:
@@ -74,7 +77,8 @@ def flag(raw: Raw | UnsetType, name: str) -> bool | None:
 
 def model_name(raw: Raw | UnsetType) -> str | None:
     """Return the model that is named, if any; what is not a string is named by its JSON, which no model is called."""
+    named = given(raw)
+    if named is None:
+        return None
     value = option(raw)
-    if value is None or isinstance(value, str):
-        return value
-    return bytes(memoryview(raw)).decode("utf-8", "replace")  # type: ignore[arg-type]
+    return value if isinstance(value, str) else bytes(memoryview(named)[:_SHOWN_BYTES]).decode("utf-8", "replace")
