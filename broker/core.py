@@ -146,6 +146,10 @@ class Broker:
         self._workers.tick(now)
         return self._assign(now)
 
+    def resume(self, now: float) -> None:
+        """Count silence from ``now``: until then the broker itself, or the whole machine, was stopped."""
+        self._workers.resume(now)
+
     def next_wakeup(self) -> float | None:
         """Return when ``tick`` is due, or None."""
         due = (self._requests.table.next_deadline(), self._workers.next_check_at())

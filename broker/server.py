@@ -157,7 +157,8 @@ class BrokerServer:
             allowed_s = self._timeout_s(began)
             poller.poll(None if allowed_s is None else math.ceil(allowed_s * 1000))
             now = time.monotonic()
-            self._patience.note_turn(now, now - began, allowed_s)
+            if self._patience.note_turn(now, now - began, allowed_s):
+                self._broker.resume(now)
             if stop.count:
                 self._drain(stop)
             self._read_clients(now + TURN_S)

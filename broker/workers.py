@@ -133,6 +133,11 @@ class Workers:
         if self.serving is not None and (loss := self.serving.failure(now, self._timeouts)):
             self._lose(self.serving, loss, now)
 
+    def resume(self, now: float) -> None:
+        """Count the worker's silence from ``now``."""
+        if self.serving is not None:
+            self.serving.heard = now
+
     def next_check_at(self) -> float | None:
         """Return when ``tick`` is due, or None."""
         return None if self.serving is None else self.serving.next_check_at(self._timeouts)

@@ -4,8 +4,8 @@ from openvino_reranker.broker.patience import PATIENCE_S, Patience
 
 
 def turn(patience: Patience, now: float, *, waited: float, allowed: float | None) -> bool:
-    patience.note_turn(now, waited, allowed)
-    return patience.judges(now)
+    stood_still = patience.note_turn(now, waited, allowed)
+    return patience.judges(now) and not stood_still
 
 
 def test_a_loop_that_turns_as_it_should_judges() -> None:

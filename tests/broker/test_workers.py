@@ -49,6 +49,18 @@ def status(harness: Harness) -> Status:
     return answer
 
 
+def test_silence_is_counted_from_when_the_broker_itself_runs_again() -> None:
+    harness = Harness()
+    harness.broker.resume(harness.now)  # nobody serves
+    harness.hello()
+    harness.now += 10 * DEFAULT_TIMEOUTS.broker_silence
+    harness.broker.resume(harness.now)
+    harness.tick(DEFAULT_TIMEOUTS.broker_silence - 0.1)
+    assert harness.standing() is Standing.SERVING
+    harness.tick(0.2)
+    assert harness.standing() is Standing.DISMISSED
+
+
 def test_every_message_is_decided_in_every_standing() -> None:
     for standing in Standing:
         assert DECISIONS[standing].keys() == set(get_args(WorkerMessage)), standing

@@ -23,7 +23,7 @@ QUESTION = "How many people live in Berlin?"
 ANSWER = "Berlin has a population of 3,520,031 registered inhabitants in an area of 891.82 square kilometers."
 LONG = "🙂 naïve 東京 filler, one of many sentences. " * 50 + ANSWER
 #: Longer than its windows reach. It and LONG are asked with QUESTION alone, so that the score cache spares the wait.
-CUT = LONG + " and so on." * 500
+CUT = LONG + " and so on." * 1200
 PLAYWRIGHTS_BLINK_SETTINGS = (
     "--blink-settings=primaryHoverType=2,availableHoverTypes=2,primaryPointerType=4,availablePointerTypes=4"
 )

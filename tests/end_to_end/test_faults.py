@@ -195,14 +195,14 @@ def test_a_broker_that_was_stopped_hears_its_worker_before_it_judges(runtime: Pa
 def test_after_a_stop_of_the_whole_machine_the_worker_is_not_judged(runtime: Path, tiny: ReadyModel) -> None:
     """As when a container is paused: the worker, too, has said nothing, and the broker wakes first."""
     with (
-        broker(runtime, **injected(broker_silence=2.0)) as program,
+        broker(runtime, **injected(broker_silence=3.0)) as program,
         strange_worker(runtime, tiny, "plain") as worker,
         callers(runtime / "requests.sock", 2) as answers,
     ):
         wait_for_more(answers, 3)
         for process in (worker, program.process):
             process.send_signal(signal.SIGSTOP)
-        time.sleep(4.5)
+        time.sleep(6)
         program.process.send_signal(signal.SIGCONT)
         time.sleep(0.1)
         worker.send_signal(signal.SIGCONT)

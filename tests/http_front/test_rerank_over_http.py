@@ -84,7 +84,7 @@ def test_equal_scores_keep_the_order_of_the_documents(service: Service) -> None:
 
 
 def test_a_cut_document_says_so(service: Service) -> None:
-    body = service.post({"query": "bread", "documents": ["bread " * 2000, "bread"]}).json()
+    body = service.post({"query": "bread", "documents": ["bread " * 4000, "bread"]}).json()
     assert [result["truncated"] for result in sorted(body["results"], key=lambda each: each["index"])] == [True, False]
     assert "1 of the returned documents" in body["meta"]["warnings"][0]
 
