@@ -4,7 +4,8 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from ...npu_worker.model.sources import PACKAGED
-from ..settings import SETTINGS, Setting, Settings
+from ..setting_table import SETTINGS, Setting
+from ..settings import Settings
 
 #: The socket units say where the sockets are; the services get that on their command line.
 IN_FILE = tuple(setting for setting in SETTINGS if setting.name != "runtime_dir")

@@ -10,7 +10,8 @@ import pytest
 from openvino_reranker import __version__
 from openvino_reranker.cli.main import COMMANDS, Command, make_parser
 from openvino_reranker.cli.rerank import read_documents
-from openvino_reranker.cli.settings import SETTINGS, SettingError, as_environment, read_settings
+from openvino_reranker.cli.setting_table import SETTINGS
+from openvino_reranker.cli.settings import SettingError, as_environment, read_settings
 from openvino_reranker.tests.processes import ROOT, Run, Service
 
 

@@ -7,7 +7,7 @@ from subprocess import CompletedProcess
 
 import pytest
 from openvino_reranker.cli.install.unit_files import TemplateValues, quote, render_units, unreachable
-from openvino_reranker.cli.settings import SETTINGS
+from openvino_reranker.cli.setting_table import SETTINGS
 from openvino_reranker.tests.processes import Run
 
 

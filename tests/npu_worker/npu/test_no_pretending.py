@@ -7,7 +7,7 @@ from pathlib import Path
 import openvino as ov
 import pytest
 from openvino_reranker.cli.main import main
-from openvino_reranker.cli.settings import SETTINGS
+from openvino_reranker.cli.setting_table import SETTINGS
 from openvino_reranker.npu_worker.errors import NotAnNpu, NoUserDriver
 from openvino_reranker.npu_worker.model.store import ReadyModel
 from openvino_reranker.npu_worker.npu.host_embeddings import make_static
