@@ -21,8 +21,10 @@ from ..protocol.worker_messages import WindowPlan, WorkerMessage
 from .actions import Action, ToClient
 from .counters import Counters
 from .pair_queue import PairQueue
-from .request_lifecycle import Peer, RequestLifecycle
+from .peer import Peer
+from .request_lifecycle import RequestLifecycle
 from .score_cache import ScoreCache
+from .worker_roster import WorkerRoster
 from .workers import Workers
 
 #: The device time a batch should take, ms.
@@ -61,12 +63,15 @@ class Broker:
         self._queue = PairQueue()
         self._cache = ScoreCache(cache_bytes)
         self._requests = RequestLifecycle(limits, self.counters, self._queue, self._cache, self._actions, plan, now)
-        self._workers = Workers(epoch, self._requests, self._queue, self.counters, self._actions, batch_ms, timeouts)
+        self._roster = WorkerRoster()
+        self._workers = Workers(
+            epoch, self._roster, self._requests, self._queue, self.counters, self._actions, batch_ms, timeouts
+        )
         self._draining = False
         self._peers: dict[bytes, tuple[str, Hello]] = {}  # by connection: the process behind it, and what it says
 
     def __repr__(self) -> str:
-        worker = self._workers.serving
+        worker = self._roster.serving
         state = "absent" if worker is None else "busy" if worker.in_flight else "idle"
         in_flight = 0 if worker is None else len(worker.in_flight)
         waiting = self._requests.admission.pairs
@@ -80,7 +85,7 @@ class Broker:
     @property
     def expects_worker(self) -> bool:
         """Whether waiting pairs may still be scored: a worker serves, or one is loading."""
-        return self._workers.expected
+        return self._roster.expected
 
     # --- clients --------------------------------------------------------------------------------------
 
@@ -91,8 +96,8 @@ class Broker:
                 self._peers[peer.identity] = peer.caller, message
                 self._send(peer.identity, Welcome(self.epoch, self._version, self._limits))
             case Rerank():
-                workers = self._workers
-                self._requests.accept(peer, message, workers.throughput, self._closed(now), workers.served(), now)
+                throughput, served = self._workers.throughput, self._roster.served()
+                self._requests.accept(peer, message, throughput, self._closed(now), served, now)
             case Cancel(id=request_id):
                 if (request := self._requests.table.get(peer.identity, request_id)) is not None:
                     self._requests.cancel(request)
@@ -132,7 +137,7 @@ class Broker:
 
     def requests_in(self, batch: int) -> list[bytes]:
         """Return the ids of the requests that a batch in flight serves."""
-        return self._workers.requests_in(batch)
+        return self._roster.requests_in(batch)
 
     # --- time, and the end ----------------------------------------------------------------------------
 
@@ -141,7 +146,7 @@ class Broker:
 
         Everything received before ``now`` must have been handled, so that no worker is given up with messages unread.
         """
-        absent = None if self._workers.serving is not None else self.ready(now)[1]
+        absent = None if self._roster.serving is not None else self.ready(now)[1]
         self._requests.expire(absent, now)
         self._workers.tick(now)
         return self._assign(now)
@@ -172,7 +177,7 @@ class Broker:
         """Return whether a request would be accepted and run now, and why (not), as text."""
         if (closed := self._closed(now)) is not None:
             return False, closed.message
-        absent = self._workers.absent_reason()
+        absent = self._roster.absent_reason()
         return absent is None, absent or "ready"
 
     def _closed(self, now: float) -> Unavailable | None:
@@ -194,7 +199,7 @@ class Broker:
             ready=ready,
             reason=reason,
             queue=self._requests.status(),
-            worker=self._workers.status(),
+            worker=self._roster.status(self._workers.throughput.tokens_per_ms),
             peers=self._peer_pids(),
             counters=self.counters.report(),
             score_cache=CacheStatus(len(self._cache), self._cache.size),

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from ..protocol.client_messages import Served, Timings, WindowedDocument
+from ..protocol.client_messages import Scores, Served, Timings, WindowedDocument
 from ..protocol.worker_messages import BatchResult, Window, WindowPlan
 from .busy_union import BusyUnion
 
@@ -188,24 +188,37 @@ class Request:
             served = msgspec.structs.replace(served, npu_busy_delta_us=self._busy.total_us)
         self.served = served
 
-    # --- the answer -----------------------------------------------------------------------------------
-
-    def timings(self, now: float) -> Timings:
-        """Return where the time went, ms; ``now`` is when it is answered."""
-        started = now if self.started is None else self.started
-        return Timings(
-            queue=round((started - self.arrived) * 1000, 3),
-            inference=round(self.inference_ms, 3),
-            total=round((now - self.arrived) * 1000, 3),
+    def began_with_another(self, serves: Served) -> bool:
+        """Return whether another model, device or precision than ``serves`` has scored some of its rows."""
+        served = self.served
+        return served is not None and (
+            (served.model, served.device, served.precision) != (serves.model, serves.device, serves.precision)
         )
 
-    def windowed(self) -> list[WindowedDocument]:
-        """Return how the documents were read that were not read whole in one window."""
-        return [
-            WindowedDocument(index, score.windows, score.start, score.end)
-            for index, score in enumerate(self.scores)
-            if score.end is not None
-        ]
+    # --- the answer -----------------------------------------------------------------------------------
+
+    def answer(self, now: float) -> Scores:
+        """Return the answer of a request whose documents are all scored; ``now`` is when it is given, s."""
+        assert self.served is not None
+        started = now if self.started is None else self.started
+        return Scores(
+            id=self.id,
+            scores=[document.logit for document in self.scores],
+            truncated=[index for index, document in enumerate(self.scores) if document.truncated],
+            tokens=sum(document.tokens for document in self.scores),
+            served=self.served,
+            timings_ms=Timings(
+                queue=round((started - self.arrived) * 1000, 3),
+                inference=round(self.inference_ms, 3),
+                total=round((now - self.arrived) * 1000, 3),
+            ),
+            windowed=[
+                WindowedDocument(index, document.windows, document.start, document.end)
+                for index, document in enumerate(self.scores)
+                if document.end is not None
+            ],
+            cached=self.cached,
+        )
 
 
 #: The rows one computation answers: ``(request, row)`` each.

@@ -8,12 +8,11 @@ Laws of this file:
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from math import isfinite
 
 import msgspec
 
-from ..protocol.client_messages import Refusal, Rerank, Scores, Served
+from ..protocol.client_messages import Refusal, Rerank, Served
 from ..protocol.errors import DeadlineExceeded, Failed, InvalidRequest, RerankError, Unavailable, error_from_code
 from ..protocol.limits import Limits
 from ..protocol.status_messages import CallerStatus, QueueStatus
@@ -23,26 +22,12 @@ from .admission import Admission, flaw
 from .caller_shares import CallerShares
 from .counters import Counters
 from .pair_queue import PairQueue
+from .peer import Peer
 from .request import Request
 from .request_table import RequestTable
 from .score_cache import ScoreCache
 from .throughput import ThroughputEstimator
 from .worker_session import InFlight
-
-
-@dataclass(frozen=True, slots=True)
-class Peer:
-    """A client's connection: its ROUTER identity, and who is behind it (``trusted``: the broker's own user)."""
-
-    identity: bytes
-    caller: str
-    trusted: bool
-
-    def charged(self, message: Rerank) -> tuple[str, str]:
-        """Return who is charged for a request, and by which stream: our own user may speak for others."""
-        if not self.trusted:
-            return self.caller, ""
-        return message.caller or self.caller, message.stream or ""
 
 
 class RequestLifecycle:
@@ -280,25 +265,10 @@ class RequestLifecycle:
         if error is not None:
             self._refuse(request.peer, request.id, error)
             return
-        assert request.served is not None
-        timings = request.timings(now)
+        answer = request.answer(now)
         self._counters.answered += 1
-        self._counters.queue_ms += timings.queue
-        self._actions.append(
-            ToClient(
-                request.peer,
-                Scores(
-                    id=request.id,
-                    scores=[document.logit for document in request.scores],
-                    truncated=[index for index, document in enumerate(request.scores) if document.truncated],
-                    tokens=sum(document.tokens for document in request.scores),
-                    served=request.served,
-                    timings_ms=timings,
-                    windowed=request.windowed(),
-                    cached=request.cached,
-                ),
-            )
-        )
+        self._counters.queue_ms += answer.timings_ms.queue
+        self._actions.append(ToClient(request.peer, answer))
 
     def _refuse(self, peer: bytes, request_id: bytes, error: RerankError) -> None:
         refusal = Refusal(request_id, error.code, error.message, error.retry_after_ms)

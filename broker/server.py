@@ -25,7 +25,7 @@ from ..protocol.worker_messages import Batch, Dismissed, WindowPlan
 from .actions import Action, Note, ToClient, ToWorker
 from .core import DEFAULT_BATCH_MS, DEFAULT_CACHE_BYTES, DEFAULT_PLAN, Broker
 from .patience import Patience
-from .request_lifecycle import Peer
+from .peer import Peer
 from .router import Router
 from .runtime_folder import make_folder
 

@@ -2,8 +2,9 @@
 
 from collections.abc import Sequence
 
-from ..protocol.worker_messages import Bucket
+from ..protocol.worker_messages import BatchResult, Bucket
 from .batch_budget import BatchBudget
+from .request import Entry
 
 #: English WordPiece has 4 to 5 bytes a token; the first batches correct it.
 _FIRST_BYTES_PER_TOKEN = 4.0
@@ -72,6 +73,21 @@ class ThroughputEstimator:
     def wait_ms(self, tokens: int) -> int:
         """Estimate how long pairs of so many tokens will take, ms; at least 1000 (``Retry-After`` has seconds)."""
         return max(1000, round(tokens / (self.tokens_per_ms or _FIRST_BUDGET / self._batch_ms)))
+
+    def learn(self, entries: Sequence[Entry], result: BatchResult) -> None:
+        """Learn from a batch that was scored: from pairs that were read whole, how many bytes a token has."""
+        cut = set(result.truncated).union(windowed.position for windowed in result.windows)
+        whole = [
+            (len(request.query) + len(request.texts[index]), tokens - SPECIAL_TOKENS)
+            for place, (((request, index), *_), tokens) in enumerate(zip(entries, result.tokens, strict=True))
+            if place not in cut and tokens > SPECIAL_TOKENS
+        ]
+        self.observe(
+            size=sum(size for size, _ in whole),
+            tokens=sum(tokens for _, tokens in whole),
+            padded_tokens=result.padded_tokens,
+            inference_ms=result.inference_ms,
+        )
 
     def observe(self, size: int, tokens: int, padded_tokens: int, inference_ms: float) -> None:
         """Learn from a batch: the bytes of its texts, its true tokens, and what the device took.

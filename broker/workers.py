@@ -23,7 +23,6 @@ restarted. A lost worker's pairs run again, each alone; a pair that is lost alon
 loss was clearly not its fault (the worker was stopped on purpose, or replaced).
 """
 
-from collections import Counter
 from collections.abc import Callable, Mapping
 from itertools import count
 from typing import Any
@@ -33,7 +32,6 @@ import msgspec
 from ..protocol.client_messages import Served
 from ..protocol.errors import Unavailable
 from ..protocol.message import Message
-from ..protocol.status_messages import WorkerStatus
 from ..protocol.timeouts import Timeouts
 from ..protocol.worker_messages import (
     BatchFailed,
@@ -50,12 +48,19 @@ from ..protocol.worker_messages import (
     WorkerWelcome,
 )
 from .actions import Action, Level, Note, ToWorker
+from .assignment import next_batch
 from .circuit_breaker import CircuitBreaker
 from .counters import Counters
 from .pair_queue import PairQueue
 from .request_lifecycle import RequestLifecycle
-from .throughput import SPECIAL_TOKENS, ThroughputEstimator
-from .worker_session import InFlight, Loss, Standing, WorkerSession
+from .throughput import ThroughputEstimator
+from .worker_roster import WorkerRoster
+from .worker_session import Loss, Standing, WorkerSession
+
+#: Logits of two models cannot be compared.
+MODEL_CHANGED = Unavailable(
+    "the service changed to another model, device or precision while this request was half done; ask again", 1000
+)
 
 
 class Workers:
@@ -63,6 +68,7 @@ class Workers:
 
     Args:
         epoch: Identifies this run of the broker, for welcomes.
+        roster: Which workers there are; kept up to date.
         requests: What batches are made for.
         queue: What they are made of.
         counters: What happened is counted there.
@@ -74,6 +80,7 @@ class Workers:
     def __init__(
         self,
         epoch: str,
+        roster: WorkerRoster,
         requests: RequestLifecycle,
         queue: PairQueue,
         counters: Counters,
@@ -81,10 +88,10 @@ class Workers:
         batch_ms: float,
         timeouts: Timeouts,
     ) -> None:
-        self.serving: WorkerSession | None = None
         self.throughput = ThroughputEstimator(512, 1 << 30, (), batch_ms)
         self.breaker = CircuitBreaker()
         self._epoch = epoch
+        self._roster = roster
         self._requests = requests
         self._queue = queue
         self._counters = counters
@@ -92,27 +99,19 @@ class Workers:
         self._batch_ms = batch_ms
         self._timeouts = timeouts
         self._batch_numbers = count(1)
-        self._dismissed: dict[bytes, tuple[int, str]] = {}  # pid, and why
-        self._losses: Counter[str] = Counter()  # by kind
-        self._starting: tuple[bytes, WorkerStarting] | None = None
 
     # --- events ---------------------------------------------------------------------------------------
 
-    def standing(self, identity: bytes) -> Standing:
-        """Return where a connection stands."""
-        if self.serving is not None and self.serving.identity == identity:
-            return Standing.SERVING
-        return Standing.DISMISSED if identity in self._dismissed else Standing.UNKNOWN
-
     def message(self, identity: bytes, message: WorkerMessage, now: float) -> None:
         """Take what a worker sent, by the table."""
-        if self.serving is not None and self.serving.identity == identity:
-            self.serving.heard = now
-        DECISIONS[self.standing(identity)][type(message)](self, identity, message, now)
+        worker = self._roster.serving
+        if worker is not None and worker.identity == identity:
+            worker.heard = now
+        DECISIONS[self._roster.standing(identity)][type(message)](self, identity, message, now)
 
     def undelivered(self, identity: bytes, number: int, now: float) -> None:
         """Take back a batch that could not be sent, and give up the worker it was for."""
-        worker = self.serving
+        worker = self._roster.serving
         if worker is None or worker.identity != identity:
             return
         if (batch := worker.in_flight.pop(number, None)) is not None:
@@ -121,99 +120,45 @@ class Workers:
 
     def gone(self, identity: bytes, now: float) -> None:
         """Give up a worker whose connection closed."""
-        if self._starting is not None and self._starting[0] == identity:
-            self._starting = None
-        if self.serving is not None and self.serving.identity == identity:
-            closed = f"the worker (pid {self.serving.hello.pid}) closed its connection"
-            self._lose(self.serving, Loss("disconnected", closed), now)
-        self._dismissed.pop(identity, None)
+        worker = self._roster.serving
+        if worker is not None and worker.identity == identity:
+            closed = f"the worker (pid {worker.hello.pid}) closed its connection"
+            self._lose(worker, Loss("disconnected", closed), now)
+        self._roster.forget(identity)
 
     def tick(self, now: float) -> None:
         """Give up a worker that is silent or stuck."""
-        if self.serving is not None and (loss := self.serving.failure(now, self._timeouts)):
-            self._lose(self.serving, loss, now)
+        if self._roster.serving is not None and (loss := self._roster.serving.failure(now, self._timeouts)):
+            self._lose(self._roster.serving, loss, now)
 
     def resume(self, now: float) -> None:
         """Count the worker's silence from ``now``."""
-        if self.serving is not None:
-            self.serving.heard = now
+        if self._roster.serving is not None:
+            self._roster.serving.heard = now
 
     def next_check_at(self) -> float | None:
         """Return when ``tick`` is due, or None."""
-        return None if self.serving is None else self.serving.next_check_at(self._timeouts)
+        return None if self._roster.serving is None else self._roster.serving.next_check_at(self._timeouts)
 
     # --- assignment -----------------------------------------------------------------------------------
 
     def assign(self, now: float) -> None:
-        """Answer pulls as long as there are pulls and pairs.
-
-        A pair that runs alone is all the worker holds, else its death would be blamed on others. So there are
-        three cases:
-
-        1. The worker holds a pair that runs alone: nothing is sent until that is answered.
-        2. A pair waits to run alone: it goes next, as soon as the worker holds nothing; nothing passes it.
-        3. Else a batch is made of what waits.
-        """
-        worker = self.serving
-        while worker is not None and worker.pulls and self._queue and not worker.runs_isolated:
-            if not self._queue.has_isolated:
-                batch = InFlight(
-                    self._queue.take(self.throughput.budget(self._queue.patient_tokens), self.throughput.cost)
-                )
-            elif not worker.in_flight:
-                retry = self._queue.take_isolated()
-                batch = InFlight([retry.entry], isolated=True, implicated=retry.implicated)
-            else:
-                break
+        """Answer pulls as long as there are pulls and pairs that may be sent."""
+        worker = self._roster.serving
+        while worker is not None and worker.pulls:
+            if (batch := next_batch(worker, self._queue, self.throughput)) is None:
+                return
             worker.pulls -= 1
             number = next(self._batch_numbers)
             worker.in_flight[number] = batch
             self._requests.start(batch, now)
             self._actions.append(ToWorker(worker.identity, batch.message(number)))
 
-    # --- what is shown --------------------------------------------------------------------------------
-
-    @property
-    def expected(self) -> bool:
-        """Whether a worker serves, or one is loading."""
-        return self.serving is not None or self._starting is not None
-
-    def absent_reason(self) -> str | None:
-        """Return why no worker serves, or None if one does."""
-        if self.serving is not None:
-            return None
-        if self._starting is not None:
-            starting = self._starting[1]
-            return f"no worker is ready: the one that is starting (pid {starting.pid}) says: {starting.doing}"
-        return "no worker is ready: it is loading its model, or it is not running"
-
-    def served(self) -> Served | None:
-        """Return what serves now, without a batch's busy time; None if nothing does."""
-        if self.serving is None:
-            return None
-        hello = self.serving.hello
-        return Served(hello.model, hello.device, hello.precision)
-
-    def status(self) -> WorkerStatus:
-        """Return what status pages show."""
-        serving = self.serving
-        return msgspec.structs.replace(
-            WorkerStatus() if serving is None else serving.status(self.throughput.tokens_per_ms),
-            restarts=self._counters.worker_losses,
-            losses=dict(self._losses),
-            dismissed=[pid for pid, _ in self._dismissed.values()],
-        )
-
-    def requests_in(self, number: int) -> list[bytes]:
-        """Return the ids of the requests that a batch in flight serves."""
-        batch = self.serving.in_flight.get(number) if self.serving else None
-        return list({request.id: None for entry in batch.entries for request, _ in entry}) if batch else []
-
     # --- what a worker's message means ----------------------------------------------------------------
 
     def _serve_with(self, identity: bytes, hello: WorkerHello, now: float) -> None:
         """Let a worker serve from now on, in the place of who did."""
-        replaced = self.serving
+        replaced = self._roster.serving
         if replaced is not None:
             loss = Loss("replaced", f"worker (pid {replaced.hello.pid}) was replaced by pid {hello.pid}")
             self._lose(replaced, loss, now, blame=False)
@@ -223,17 +168,18 @@ class Workers:
 
     def _serve_anew(self, identity: bytes, hello: WorkerHello, now: float) -> None:
         """Let the worker that serves begin again: it has dropped what it held."""
-        worker = self.serving
+        worker = self._roster.serving
         assert worker is not None
-        self.serving = None
+        self._roster.serving = None
         for batch in worker.in_flight.values():
             self._requests.retry(batch, now, blame=False)
         self._begin_session(identity, hello, now, worker)
 
     def _begin_session(self, identity: bytes, hello: WorkerHello, now: float, before: WorkerSession | None) -> None:
         self._counters.worker_hellos += 1
-        self.serving = WorkerSession(identity, hello, heard=now)
-        self._part_with_other_models(now)
+        self._roster.serving = WorkerSession(identity, hello, heard=now)
+        served = Served(hello.model, hello.device, hello.precision)
+        self._requests.abandon(lambda request: request.began_with_another(served), MODEL_CHANGED, now)
         self._requests.cache.use_model((hello.model, hello.device, hello.precision, hello.max_length))
         rate = self.throughput.tokens_per_ms if before is not None and before.hello.device == hello.device else None
         self.throughput = ThroughputEstimator(hello.max_length, hello.budget_tokens, hello.buckets, self._batch_ms)
@@ -246,39 +192,39 @@ class Workers:
 
     def _dismiss(self, identity: bytes, _message: object, _now: float) -> None:
         """Tell a worker that was given up or replaced to end itself."""
-        _, reason = self._dismissed[identity]
-        self._actions.append(ToWorker(identity, Dismissed(reason, replaced=self.serving is not None)))
+        _, reason = self._roster.dismissed[identity]
+        self._actions.append(ToWorker(identity, Dismissed(reason, replaced=self._roster.serving is not None)))
 
     def _note_starting(self, identity: bytes, message: WorkerStarting, _now: float) -> None:
-        self._starting = (identity, message)
+        self._roster.starting = (identity, message)
 
     def _ignore(self, _identity: bytes, _message: object, _now: float) -> None:
         pass
 
     def _count_pull(self, _identity: bytes, _message: Pull, _now: float) -> None:
-        assert self.serving is not None
-        self.serving.pulls += 1
+        assert self._roster.serving is not None
+        self._roster.serving.pulls += 1
 
     def _note_progress(self, _identity: bytes, message: Progress, _now: float) -> None:
-        assert self.serving is not None
-        self.serving.note_progress(message)
+        assert self._roster.serving is not None
+        self._roster.serving.note_progress(message)
 
     def _note_state(self, _identity: bytes, message: WorkerState, _now: float) -> None:
-        assert self.serving is not None
-        self.serving.hello = msgspec.structs.replace(self.serving.hello, details=message.details)
+        assert self._roster.serving is not None
+        self._roster.serving.hello = msgspec.structs.replace(self._roster.serving.hello, details=message.details)
         if message.buckets is not None:
             self.throughput.set_buckets(message.buckets)
 
     def _batch_failed(self, _identity: bytes, message: BatchFailed, now: float) -> None:
-        assert self.serving is not None
+        assert self._roster.serving is not None
         self._note("error", f"batch {message.batch} failed on the device: {message.message}")
-        if (batch := self.serving.in_flight.pop(message.batch, None)) is not None:
+        if (batch := self._roster.serving.in_flight.pop(message.batch, None)) is not None:
             self._requests.retry(batch, now, blame=True)
 
     def _worker_leaves(self, _identity: bytes, message: WorkerBye, now: float) -> None:
-        worker = self.serving
+        worker = self._roster.serving
         assert worker is not None
-        self.serving = None
+        self._roster.serving = None
         reason = f"worker (pid {worker.hello.pid}) left: {message.reason or 'stopped'}"
         if message.fault:
             self._count_loss(worker, Loss("fault", reason), now)
@@ -287,7 +233,7 @@ class Workers:
             self._requests.retry(batch, now, blame=message.fault)
 
     def _batch_result(self, _identity: bytes, message: BatchResult, now: float) -> None:
-        worker = self.serving
+        worker = self._roster.serving
         assert worker is not None
         batch = worker.in_flight.pop(message.batch, None)
         if batch is None:
@@ -299,44 +245,14 @@ class Workers:
         self.breaker.note_success()
         worker.stalled_ms = 0.0
         self._counters.note_result(message)
-        self._learn(batch, message)
-        served = self.served()
+        self.throughput.learn(batch.entries, message)
+        served = self._roster.served()
         assert served is not None
         self._requests.score(batch, message, served, now)
 
-    def _learn(self, batch: InFlight, message: BatchResult) -> None:
-        cut = set(message.truncated).union(windowed.position for windowed in message.windows)
-        whole = [
-            (request, index, tokens - SPECIAL_TOKENS)
-            for place, (((request, index), *_), tokens) in enumerate(zip(batch.entries, message.tokens, strict=True))
-            if place not in cut and tokens > SPECIAL_TOKENS
-        ]
-        self.throughput.observe(
-            size=sum(len(request.query) + len(request.texts[index]) for request, index, _ in whole),
-            tokens=sum(tokens for _, _, tokens in whole),
-            padded_tokens=message.padded_tokens,
-            inference_ms=message.inference_ms,
-        )
-
-    def _part_with_other_models(self, now: float) -> None:
-        """Give up requests that another model began to score: logits of two models cannot be compared."""
-        assert self.serving is not None
-        hello = self.serving.hello
-        serves = (hello.model, hello.device, hello.precision)
-        changed = Unavailable(
-            "the service changed to another model, device or precision while this request was half done; ask again",
-            1000,
-        )
-
-        def began_elsewhere(served: Served | None) -> bool:
-            return served is not None and (served.model, served.device, served.precision) != serves
-
-        self._requests.abandon(lambda request: began_elsewhere(request.served), changed, now)
-
     def _lose(self, worker: WorkerSession, loss: Loss, now: float, *, blame: bool = True) -> None:
         """Give up the serving worker: its messages are ignored from now on, and what it held runs again."""
-        self.serving = None
-        self._dismissed[worker.identity] = (worker.hello.pid, loss.words)
+        self._roster.dismiss(worker, loss)
         self._note("warning", f"lost the worker: {loss.words}")
         self._count_loss(worker, loss, now, blame=blame)
         for batch in worker.in_flight.values():
@@ -344,7 +260,7 @@ class Workers:
 
     def _count_loss(self, worker: WorkerSession, loss: Loss, now: float, *, blame: bool = True) -> None:
         self._counters.worker_losses += 1
-        self._losses[loss.kind] += 1
+        self._roster.losses[loss.kind] += 1
         if blame and worker.in_flight:
             self.breaker.note_loss(loss.words, now)
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from openvino_reranker.broker.actions import Action, Note, ToClient, ToWorker
 from openvino_reranker.broker.core import DEFAULT_CACHE_BYTES, Broker
-from openvino_reranker.broker.request_lifecycle import Peer
+from openvino_reranker.broker.peer import Peer
 from openvino_reranker.broker.worker_session import Standing
 from openvino_reranker.protocol.client_messages import BrokerMessage, Refusal, Rerank, Scores
 from openvino_reranker.protocol.limits import DEFAULT_LIMITS, Limits
@@ -86,7 +86,7 @@ class Harness:
         self.take(self.broker.worker_message(worker, message, self.now))
 
     def standing(self, worker: bytes = b"worker") -> Standing:
-        return self.broker._workers.standing(worker)
+        return self.broker._roster.standing(worker)
 
     def pull(self, worker: bytes = b"worker") -> Batch | None:
         """Return the batch that answers a pull, if one did; a pull that still waits is not sent again."""

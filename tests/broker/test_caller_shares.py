@@ -4,7 +4,7 @@ import math
 
 import pytest
 from openvino_reranker.broker.caller_shares import HALF_LIFE_S, SHOWN, CallerShares
-from openvino_reranker.broker.request_lifecycle import Peer
+from openvino_reranker.broker.peer import Peer
 from openvino_reranker.protocol.status_messages import CallerStatus, GetStatus, Status
 from openvino_reranker.tests.broker.harness import Harness
 

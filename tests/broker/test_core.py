@@ -1,7 +1,7 @@
 """What the broker promises, event by event. No socket, no clock."""
 
 from openvino_reranker.broker.circuit_breaker import REFUSE_S
-from openvino_reranker.broker.request_lifecycle import Peer
+from openvino_reranker.broker.peer import Peer
 from openvino_reranker.protocol.client_messages import Cancel, Hello, Refusal, Scores, Welcome
 from openvino_reranker.protocol.codec import encode
 from openvino_reranker.protocol.errors import InvalidRequest

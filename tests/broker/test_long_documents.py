@@ -1,7 +1,7 @@
 """Long documents in the queue: their windows wait, count and fail like pairs; the best one is the document's score."""
 
 import pytest
-from openvino_reranker.broker.request_lifecycle import Peer
+from openvino_reranker.broker.peer import Peer
 from openvino_reranker.protocol.client_messages import Cancel, Scores, WindowedDocument
 from openvino_reranker.protocol.worker_messages import Batch, BatchResult, PairError, PairWindows, Window, WorkerBye
 from openvino_reranker.tests.broker.harness import Harness

@@ -4,7 +4,7 @@ from typing import get_args
 
 import pytest
 from openvino_reranker.broker.batch_budget import MAX_BATCH_BYTES
-from openvino_reranker.broker.request_lifecycle import Peer
+from openvino_reranker.broker.peer import Peer
 from openvino_reranker.broker.worker_session import Standing
 from openvino_reranker.broker.workers import DECISIONS
 from openvino_reranker.protocol.client_messages import Cancel

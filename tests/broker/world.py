@@ -15,7 +15,7 @@ from openvino_reranker.broker.actions import Action, ToClient, ToWorker
 from openvino_reranker.broker.core import Broker
 from openvino_reranker.broker.fair_queue import ADVANCE, CATCH_UP, QUANTUM
 from openvino_reranker.broker.pair_queue import BULK_EVERY
-from openvino_reranker.broker.request_lifecycle import Peer
+from openvino_reranker.broker.peer import Peer
 from openvino_reranker.broker.score_cache import ENTRY_BYTES
 from openvino_reranker.broker.worker_session import InFlight, Standing
 from openvino_reranker.protocol.client_messages import Cancel, Refusal, Rerank, Scores
@@ -122,7 +122,7 @@ class World:
             wakeup = self.broker.next_wakeup()
             if wakeup is not None and wakeup <= due:
                 self.now = max(self.now, wakeup)
-                worker = self.broker._workers.serving
+                worker = self.broker._roster.serving
                 if worker is not None and worker.failure(self.now, DEFAULT_TIMEOUTS):
                     self.blame(worker.in_flight.values())
                 self.take(self.broker.tick(self.now))
@@ -201,7 +201,7 @@ class World:
                 self.say(name, WorkerBye("the device hung", fault=True))
                 self.leave_stuck(name)
                 return
-            worker = self.broker._workers.serving
+            worker = self.broker._roster.serving
             if stalled_ms > DEFAULT_TIMEOUTS.broker_stall * 1000 and worker is not None and worker.identity == name:
                 self.blame_all(name)
             self.say(name, Progress(stalled_ms))
@@ -224,7 +224,7 @@ class World:
             self.stuck_since[name] = self.now
             self.ends_itself = self.random.random() < 0.7
         elif chance < 3 * self.faults:
-            worker = self.broker._workers.serving
+            worker = self.broker._roster.serving
             if worker is not None and worker.identity == name:
                 self.blame([worker.in_flight[batch.batch]] if batch.batch in worker.in_flight else [])
             self.say(name, BatchFailed(batch.batch, "hiccup"))
@@ -265,7 +265,7 @@ class World:
         self.later(self.random.uniform(0.1, 3), "worker")
 
     def blame_all(self, name: bytes) -> None:
-        worker = self.broker._workers.serving
+        worker = self.broker._roster.serving
         if worker is not None and worker.identity == name:
             self.blame(worker.in_flight.values())
 
@@ -280,14 +280,14 @@ class World:
         """A worker that was stopped comes back and answers; if it was given up, it must be told to end itself."""
         if self.alive.get(name) == "silent":
             self.alive[name] = "well"
-            standing = self.broker._workers.standing(name)
-            serving = self.broker._workers.serving
+            standing = self.broker._roster.standing(name)
+            serving = self.broker._roster.serving
             self.say(name, self.result(batch))
             self.say(name, Progress(0))
             if standing is Standing.DISMISSED:
                 self.seen["revenants"] += 1
                 assert name not in self.alive, "a worker that was given up was not dismissed"
-                assert serving is None or self.broker._workers.serving is serving, "it took its successor's place"
+                assert serving is None or self.broker._roster.serving is serving, "it took its successor's place"
             elif name in self.alive:
                 self.later(1.0, "progress", name)
 
@@ -358,7 +358,7 @@ class World:
     def check_wanted(self, batch: Batch) -> None:
         """Nothing runs that nobody waits for; and everybody who waits is served within the stated bound."""
         self.seen["batches"] += 1
-        flying = self.broker._workers.serving.in_flight  # type: ignore[union-attr]
+        flying = self.broker._roster.serving.in_flight  # type: ignore[union-attr]
         assert len(flying) == 1 or not any(each.isolated for each in flying.values()), "not alone"
         live = {(request.query, text) for request in self.broker._requests.table for text in request.texts}
         for query, document in batch.pairs:
@@ -379,7 +379,7 @@ class World:
         assert len(self.broker._requests.table._due) <= 2 * len(self.asked) + 65
 
     def worker_holds_nothing(self) -> bool:
-        worker = self.broker._workers.serving
+        worker = self.broker._roster.serving
         return worker is None or not worker.in_flight
 
     def check_nothing_is_left(self) -> None:
