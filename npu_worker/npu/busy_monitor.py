@@ -95,6 +95,10 @@ class BusyMonitor:
             if each.batch == batch:
                 each.ended, each.worked = True, worked
 
+    def drop(self, batch: int) -> None:
+        """Forget a batch that failed on the device: it proves nothing."""
+        self._open = [each for each in self._open if each.batch != batch]
+
     def forget(self) -> None:
         """Forget all batches."""
         self._open.clear()

@@ -14,6 +14,7 @@ from typing import Any
 
 from openvino_reranker.daemon.notify import Notifier
 from openvino_reranker.npu_worker import loop
+from openvino_reranker.npu_worker.broker_connection import BrokerConnection
 from openvino_reranker.npu_worker.device import Device, Finished, Wake
 from openvino_reranker.npu_worker.engine import Engine
 from openvino_reranker.npu_worker.errors import WorkerError
@@ -70,7 +71,8 @@ class OneTokenTokenizer:
 
 
 def main(path: Path, good: int, stuck_s: float, hello_again_s: float) -> None:
-    loop.DRAIN_S, loop.HELLO_AGAIN_S = 1.0, hello_again_s
+    loop.DRAIN_S = 1.0
+    BrokerConnection.hello_again_s = hello_again_s
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     model: Any = SimpleNamespace(card=SimpleNamespace(name="hanging"))
     tokenizer: Any = OneTokenTokenizer()

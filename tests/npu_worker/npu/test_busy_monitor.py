@@ -119,6 +119,16 @@ def test_a_counter_that_vanishes_is_no_proof(tree: SysfsTree, monitor: BusyMonit
         run(monitor, 1)
 
 
+def test_a_batch_that_failed_on_the_device_is_not_waited_for(monitor: BusyMonitor) -> None:
+    monitor.begin(1)
+    monitor.begin(2)
+    monitor.drop(1)
+    assert not monitor.idle
+    monitor.end(2, worked=True)
+    assert [batch for batch, _ in monitor.settle(next(LATER))] == [2]
+    assert monitor.idle
+
+
 def test_forgotten_batches_are_not_waited_for(monitor: BusyMonitor) -> None:
     monitor.begin(1)
     monitor.forget()
