@@ -13,6 +13,7 @@ from pathlib import Path
 from .. import __version__
 from ..daemon.heartbeat import Heartbeat
 from ..daemon.notify import Notifier
+from ..daemon.standstill import StandstillDetector
 from ..daemon.stop_signal import StopSignal
 from ..daemon.unix_socket import listen
 from ..protocol.client_messages import Refusal, Rerank, Scores
@@ -88,6 +89,7 @@ class BrokerServer:
             plan=plan,
             cache_bytes=cache_bytes,
         )
+        self._standstill = StandstillDetector(time.monotonic())
         self._patience = Patience(time.monotonic())
         self._stop_at: float | None = None
         opened: list[tuple[socket.socket, Path]] = []
@@ -157,16 +159,21 @@ class BrokerServer:
             allowed_s = self._timeout_s(began)
             poller.poll(None if allowed_s is None else math.ceil(allowed_s * 1000))
             now = time.monotonic()
-            if self._patience.note_turn(now, now - began, allowed_s):
-                self._broker.resume(now)
+            self._note_standstill(now, now - began, allowed_s)
             if stop.count:
                 self._drain(stop)
             self._read_clients(now + TURN_S)
             self._tick()
 
+    def _note_standstill(self, now: float, waited: float = 0.0, allowed_s: float | None = None) -> None:
+        if self._standstill.note(now, waited, allowed_s):
+            self._patience.begin(now)
+            self._broker.resume(now)
+
     def _tick(self) -> None:
         """Apply timeouts, once everything that workers have sent until then is read."""
         now = time.monotonic()
+        self._note_standstill(now)  # it may have come since the wait
         self._read_workers(now + WORKERS_TURN_S)
         # After reading: what a peer said before it closed counts.
         for gone in self._workers.closed():

@@ -22,6 +22,7 @@ from ..client.sync import Reranker
 from ..daemon.notify import Notifier
 from ..daemon.notify_socket import NotifySocket
 from ..daemon.pid_lock import Held, PidLock
+from ..daemon.standstill import StandstillDetector
 from ..daemon.stop_signal import StopSignal
 from ..npu_worker.errors import PERMANENT
 from ..protocol.errors import RerankError
@@ -119,6 +120,7 @@ class _Supervisor:
         self._children = (self._broker, self._worker, self._front)
         self._reranker = Reranker(settings.runtime_dir / REQUESTS_SOCKET)
         self._announced = False
+        self._standstill = StandstillDetector(time.monotonic())
 
     def run(self, stop: StopSignal) -> int:
         poller = select.poll()
@@ -131,7 +133,9 @@ class _Supervisor:
                     return status
                 if not self._announced and all(child.supervision.ready for child in self._children):
                     self._announce()
-                poller.poll(self._timeout_ms())
+                began, allowed_ms = time.monotonic(), self._timeout_ms()
+                poller.poll(allowed_ms)
+                self._note_standstill(time.monotonic() - began, None if allowed_ms is None else allowed_ms / 1000)
                 stop.clear()
             logger.info("stopping")
             self._notifier.stopping("stopping")
@@ -141,6 +145,14 @@ class _Supervisor:
             # The front first, so that it still gets the answers it waits for; then the broker, then the device.
             for child in (self._front, self._broker, self._worker):
                 child.stop(functools.partial(self._hurried, stop))
+
+    def _note_standstill(self, waited: float = 0.0, allowed: float | None = None) -> float:
+        """Return the time, s; after a standstill of our own no component is blamed for it."""
+        now = time.monotonic()
+        if self._standstill.note(now, waited, allowed):
+            for child in self._children:
+                child.supervision.resume(now)
+        return now
 
     def _hurried(self, stop: StopSignal) -> bool:
         self._reports.read()  # or a child would block on its next report
@@ -160,6 +172,7 @@ class _Supervisor:
             for child in self._children:
                 if child.pid == pid:
                     child.supervision.reported(report, time.monotonic())
+        now = self._note_standstill()
         for child in self._children:
             status = child.exit_status()
             if status is not None:
@@ -169,7 +182,7 @@ class _Supervisor:
                     return status if status > 0 else 1
                 pause = child.supervision.ended(time.monotonic())
                 logger.warning("the %s ended with %s; %s", child.name, exit_in_words(status), _next_start(pause))
-            elif (reason := child.supervision.overdue(time.monotonic())) is not None:
+            elif (reason := child.supervision.overdue(now)) is not None:
                 logger.error("the %s (pid %s) %s; killing it", child.name, child.pid, reason)
                 child.kill()
             start_at = child.supervision.start_at

@@ -66,6 +66,11 @@ class Supervision:
         if microseconds.isdecimal() and self._overdue_at is not None:
             self._overdue_at = max(self._overdue_at, now + int(microseconds) / 1e6)
 
+    def resume(self, now: float) -> None:
+        """Give it time to report: until ``now`` we, or the whole machine, were stopped."""
+        if self._overdue_at is not None:
+            self._overdue_at = max(self._overdue_at, now + self._limits.watchdog)
+
     def ended(self, now: float) -> float:
         """Note that its process ended; return the pause before the next start, s.
 

@@ -46,11 +46,11 @@ class Notifier:
 
     def status(self, text: str) -> None:
         """Report the state of the service in one line, which ``systemctl status`` shows."""
-        self._send(f"STATUS={_one_line(text)}")
+        self._send(f"STATUS={_one_line(text)}", wait_s=0.0)
 
     def watchdog(self) -> None:
         """Ping the watchdog."""
-        self._send("WATCHDOG=1")
+        self._send("WATCHDOG=1", wait_s=0.0)
 
     def stopping(self, status: str) -> None:
         """Report that the service has begun to stop."""
@@ -85,12 +85,13 @@ class Notifier:
             done.set()
             asking.join()
 
-    def _send(self, *assignments: str) -> None:
+    def _send(self, *assignments: str, wait_s: float = _SEND_TIMEOUT_S) -> None:
+        """Send a message; what comes again soon need not wait for a service manager that does not read."""
         if not self._address:
             return
         # A service manager that is being replaced must not stop the service.
         with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
-            sender.settimeout(_SEND_TIMEOUT_S)
+            sender.settimeout(wait_s)
             sender.sendto("\n".join(assignments).encode(), self._address)
 
 

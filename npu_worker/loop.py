@@ -11,6 +11,7 @@ import zmq
 
 from ..daemon.heartbeat import Heartbeat
 from ..daemon.notify import Notifier
+from ..daemon.standstill import StandstillDetector
 from ..daemon.stop_signal import StopSignal
 from ..protocol.timeouts import DEFAULT_TIMEOUTS, Timeouts
 from ..protocol.worker_messages import (
@@ -93,6 +94,7 @@ class WorkerLoop:
         self._warm_up = IdleWarmUp(device, self._wake, time.monotonic())
         self._pulling = False
         self._heartbeat = Heartbeat(notifier)
+        self._standstill = StandstillDetector(time.monotonic())
         self._stop_at: float | None = None
         self._pairs, self._device_ms = 0, 0.0
 
@@ -127,7 +129,9 @@ class WorkerLoop:
             poller.register(wakened, zmq.POLLIN)
         while not self._stopped(stop):
             poller.register(broker.socket, broker.events)
-            ready = dict(poller.poll(self._timeout_ms()))
+            began, allowed_ms = time.monotonic(), self._timeout_ms()
+            ready = dict(poller.poll(allowed_ms))
+            self._note_standstill(waited=time.monotonic() - began, allowed=allowed_ms / 1000)
             if self._wakened.fileno() in ready:
                 with contextlib.suppress(BlockingIOError):
                     self._wakened.recv(4096)
@@ -142,7 +146,7 @@ class WorkerLoop:
                     self._take(message)
             if ready.get(broker.socket, 0) & zmq.POLLOUT:
                 broker.greet()
-            now = time.monotonic()
+            now = self._note_standstill()
             self._end_if_stuck(now)
             if not stop.count:
                 self._pull_if_due(now)
@@ -150,6 +154,13 @@ class WorkerLoop:
             if now - broker.last_sent >= self._progress_s():
                 self._speak(now)
             self._heartbeat.beat(now, self._status_line)
+
+    def _note_standstill(self, waited: float = 0.0, allowed: float | None = None) -> float:
+        """Return the time, s; after a standstill of our own the device is not blamed for it."""
+        now = time.monotonic()
+        if self._standstill.note(now, waited, allowed):
+            self._pipeline.resume(now)
+        return now
 
     def _end_if_stuck(self, now: float) -> None:
         stalled_ms = self._pipeline.stalled_ms(now)

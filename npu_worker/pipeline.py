@@ -27,6 +27,7 @@ class Pipeline:
         self._jobs: deque[Job] = deque()
         self._running: dict[Run, tuple[Job, float]] = {}
         self._last_end = 0.0
+        self._resumed = 0.0
         # Decayed sums: the mean of single rates would mean nothing where runs end side by side.
         self._tokens, self._milliseconds = 0.0, 0.0
 
@@ -70,7 +71,11 @@ class Pipeline:
         if not self._running:
             return 0.0
         oldest = min(started for _, started in self._running.values())
-        return max(0.0, (now - max(oldest, self._last_end)) * 1000)
+        return max(0.0, (now - max(oldest, self._last_end, self._resumed)) * 1000)
+
+    def resume(self, now: float) -> None:
+        """Count stalls from ``now``: until then this process, or the whole machine, was stopped."""
+        self._resumed = now
 
     def free_in_ms(self, now: float) -> float:
         """Estimate when the device will have nothing to do, ms from now."""

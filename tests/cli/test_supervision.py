@@ -62,6 +62,19 @@ def test_one_that_stops_reporting_is_overdue() -> None:
     assert not component.ready
 
 
+def test_one_that_could_not_be_heard_for_a_while_gets_its_time_anew() -> None:
+    component = running(READY)
+    component.resume(40.0)
+    assert component.overdue(54.9) is None
+    assert component.overdue(55.0) == "has not reported for too long"
+    component.ended(56.0)
+    component.resume(60.0)  # it is not running: nothing is expected of it
+    assert component.overdue(90.0) is None
+    starting = running()
+    starting.resume(10.0)
+    assert starting.next_wakeup() == LIMITS.start, "it had more time than that"
+
+
 def test_a_start_may_take_as_long_as_it_asks_for() -> None:
     component = running()
     assert component.overdue(119.0) is None

@@ -300,6 +300,22 @@ def test_components_are_started_again_at_once_and_die_with_serve(runtime: Path, 
             time.sleep(0.05)
 
 
+def test_a_service_that_was_stopped_as_a_whole_goes_on_with_the_same_processes(runtime: Path, tiny: ReadyModel) -> None:
+    """As when its container is paused: whoever wakes first has heard nothing from the others for long."""
+    with QuickService(runtime, tiny.folder) as service:
+        before = pids_when_ready(service)
+        everybody = [service.process.pid, *before.values()]
+        for pid in everybody:
+            os.kill(pid, signal.SIGSTOP)
+        time.sleep(3.5)
+        for pid in everybody:
+            os.kill(pid, signal.SIGCONT)
+            time.sleep(0.1)
+        time.sleep(1.5)  # whoever is judged too early is judged by now
+        assert pids_when_ready(service) == before
+        assert service.post({"query": "q", "documents": ["d"]}).status_code == 200
+
+
 def test_after_a_kill_of_serve_nobody_waits_for_a_worker_that_left(runtime: Path, tiny: ReadyModel) -> None:
     def ask(number: int) -> tuple[int, str, float]:
         documents = [f"{number} {place} " + "word " * 200 for place in range(300)]

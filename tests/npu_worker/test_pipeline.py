@@ -94,6 +94,14 @@ def test_a_run_that_nobody_waits_for_any_more_still_holds_the_device() -> None:
     assert (pipeline.stalled_ms(9.0), pipeline.free_in_ms(9.0)) == (0.0, 0.0)
 
 
+def test_the_device_is_not_blamed_for_a_stop_of_the_worker_itself() -> None:
+    device = Device()
+    pipeline = make(device)
+    pipeline.add(job(device, 5), 0.0)
+    pipeline.resume(20.0)
+    assert pipeline.stalled_ms(20.5) == 500
+
+
 def test_a_run_that_finds_no_room_starts_when_there_is() -> None:
     device = Device(lanes=1)
     pipeline = make(device)

@@ -54,6 +54,20 @@ def test_service_manager_that_went_away_does_no_harm(runtime: Path) -> None:
     Notifier(str(runtime / "nobody")).ready("nobody hears this")
 
 
+def test_a_service_manager_that_does_not_read_holds_no_loop_up(runtime: Path) -> None:
+    """As when ``serve`` is stopped with Ctrl-Z: a socket's queue holds few messages (net.unix.max_dgram_qlen)."""
+    address = str(runtime / "notify")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as unread:
+        unread.bind(address)
+        notifier = Notifier(address)
+        started = time.monotonic()
+        for _ in range(1000):
+            notifier.status("busy")
+            notifier.watchdog()
+        assert time.monotonic() - started < 60, "each that finds the queue full would wait for a second"
+        assert unread.recv(100) == b"STATUS=busy"
+
+
 def test_more_time_is_asked_for_while_it_starts_and_not_for_ever(notify_socket: NotifySocket) -> None:
     notifier = Notifier(notify_socket.address)
     with notifier.starting_slowly("compiling", limit_s=0.25, every_s=0.1):
