@@ -177,7 +177,9 @@ def test_an_int8_model_scores_alike_on_every_cpu(folder: Path, cache: Path) -> N
         model = shared_core().compile_model(ready.folder / "model.xml", "CPU", options)
         rows = tokenizer.encode(tiny_bert.QUERY, TEXTS)
         logits.append(model(feed(known_ports(model.inputs), rows))[0].reshape(-1))
-    assert logits[0] == pytest.approx(logits[1], abs=1e-3)
+    # Exactly so without VNNI; kernels that use it round elsewhere. Saturated, the correlation was 0.68.
+    assert np.corrcoef(*logits)[0, 1] > 0.98
+    assert logits[0] == pytest.approx(logits[1], abs=0.06)
 
 
 def test_quantising_says_how_far_it_is(folder: Path, cache: Path) -> None:
