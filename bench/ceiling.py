@@ -16,12 +16,10 @@ from ..npu_worker.job import Job
 from ..npu_worker.packing import Run, Shape
 from ..npu_worker.tokenization import Row
 from ..protocol.worker_messages import Batch
+from .floor import REST_S
 from .run import Group
 from .target import Caller
 from .texts import Workload
-
-#: Between two inferences in different processes: until the threads of the first have stopped spinning, s.
-_REST_S = 0.05
 
 
 class Ceiling:
@@ -101,7 +99,7 @@ class Ceiling:
         workload = Workload()  # the service must not know these pairs
         for number, (question, texts) in zip(numbers, workload.chosen(passages, 0, numbers), strict=True):
             served = self._ask(caller, question, texts) if number % 2 else 0.0
-            time.sleep(_REST_S)
+            time.sleep(REST_S)
             started = time.perf_counter()
             self._engine.score(question, texts)
             alone = (time.perf_counter() - started) * 1000
@@ -110,7 +108,7 @@ class Ceiling:
 
     @staticmethod
     def _ask(caller: Caller, question: str, texts: list[str]) -> float:
-        time.sleep(_REST_S)
+        time.sleep(REST_S)
         answer = caller.ask(question, texts)
         if answer.error is not None:
             raise ValueError(f"the service answered {answer.error}")

@@ -143,6 +143,6 @@ def table(report: dict[str, Any]) -> str:
                 f"the service adds {ceiling['added_p50_ms']:.2f} ms"
             )
             lines.append(
-                f"floor     {ceiling['floor_p50_ms']:.2f} ms: three bare Python processes that pass on an empty message"
+                f"floor     {ceiling['floor_p50_ms']:.2f} ms: three idle Python processes that pass on an empty message"
             )
     return "\n".join(lines)
