@@ -52,7 +52,8 @@ class Router:
     """A listening socket and its connections; poll it for reading, then ``read``.
 
     Args:
-        listening: The socket and its path; the socket belongs to the router from now on.
+        listening: The socket; it belongs to the router from now on.
+        path: Where clients find it.
         farewell: The last message to a peer that is disconnected, given the reason.
         max_unsent_bytes: How much one peer may leave unread.
         uids: Who may connect; None for all whom the socket's permissions admit.
@@ -60,12 +61,14 @@ class Router:
 
     def __init__(
         self,
-        listening: tuple[socket.socket, Path],
+        listening: socket.socket,
+        path: Path,
         farewell: Callable[[str], Message],
         max_unsent_bytes: int,
         uids: Collection[int] | None = None,
     ) -> None:
-        self._listening, self.path = listening
+        self._listening = listening
+        self.path = path
         self._farewell = farewell
         self._max_unsent = max_unsent_bytes
         self._uids = uids

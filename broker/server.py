@@ -7,7 +7,7 @@ import secrets
 import select
 import socket
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from .. import __version__
@@ -15,20 +15,18 @@ from ..daemon.heartbeat import Heartbeat
 from ..daemon.notify import Notifier
 from ..daemon.standstill import StandstillDetector
 from ..daemon.stop_signal import StopSignal
-from ..daemon.unix_socket import listen
 from ..protocol.client_messages import Refusal, Rerank, Scores
 from ..protocol.codec import decode_from_client, decode_from_worker
 from ..protocol.errors import InvalidRequest
 from ..protocol.limits import DEFAULT_LIMITS, MAX_MESSAGE_BYTES, Limits
 from ..protocol.message import Message
-from ..protocol.socket_paths import REQUESTS_SOCKET, WORKERS_SOCKET
 from ..protocol.worker_messages import Batch, Dismissed, WindowPlan
 from .actions import Action, Note, ToClient, ToWorker
 from .core import DEFAULT_BATCH_MS, DEFAULT_CACHE_BYTES, DEFAULT_PLAN, Broker
+from .own_sockets import OwnSockets, path_of
 from .patience import Patience
 from .peer import Peer
 from .router import Router
-from .runtime_folder import make_folder
 
 logger = logging.getLogger("openvino_reranker.broker")
 
@@ -49,6 +47,8 @@ class BrokerServer:
     Args:
         folder: Where the sockets are made.
         listening: Sockets passed in, by name (``requests``, ``workers``); made here if missing.
+        outlived: Whether another broker follows on these sockets once this one is told to stop: what it leaves
+            unread is then asked of that one.
         limits: The bounds.
         batch_ms: The device time a batch should take, ms.
         plan: How long documents are read when a request does not say.
@@ -64,7 +64,8 @@ class BrokerServer:
     def __init__(
         self,
         folder: Path,
-        listening: dict[str, socket.socket] | None = None,
+        listening: Mapping[str, socket.socket] | None = None,
+        outlived: bool = False,
         limits: Limits = DEFAULT_LIMITS,
         batch_ms: float = DEFAULT_BATCH_MS,
         plan: WindowPlan = DEFAULT_PLAN,
@@ -72,10 +73,8 @@ class BrokerServer:
         notifier: Notifier | None = None,
         drain_s: float = DRAIN_S,
     ) -> None:
-        listening = dict(listening or {})
-        self._own_paths: list[Path] = []
-        # Whoever made the socket keeps it while we restart: what we leave unread is asked of the next broker.
-        self._outlived = "requests" in listening
+        listening = listening or {}
+        self._outlived = outlived
         self._heartbeat = Heartbeat(notifier)
         self._drain_s = drain_s
         self._uid = os.getuid()
@@ -92,48 +91,21 @@ class BrokerServer:
         self._standstill = StandstillDetector(time.monotonic())
         self._patience = Patience(time.monotonic())
         self._stop_at: float | None = None
-        opened: list[tuple[socket.socket, Path]] = []
-        try:
-            for name, path, mode in (
-                ("requests", folder / REQUESTS_SOCKET, 0o660),
-                ("workers", folder / WORKERS_SOCKET, 0o600),
-            ):
-                opened.append(self._listening(name, path, mode, listening))
-        except BaseException:  # one without the other is useless, and a socket file without a listener misleads
-            for opened_socket, _ in opened:
-                opened_socket.close()
-            self._remove_own_sockets()
-            raise
-        requests, workers = opened
+        self._own = OwnSockets(folder, but=listening)
+        sockets = {**listening, **self._own.listening}
         self._clients = Router(
-            requests,
+            sockets["requests"],
+            path_of("requests", sockets["requests"], folder),
             farewell=lambda reason: Refusal(b"", InvalidRequest.code, reason),
             max_unsent_bytes=CLIENT_UNREAD_BYTES,
         )
         self._workers = Router(
-            workers,
+            sockets["workers"],
+            path_of("workers", sockets["workers"], folder),
             farewell=lambda reason: Dismissed(reason, replaced=False),
             max_unsent_bytes=WORKER_UNREAD_BYTES,
             uids=(self._uid, 0),
         )
-
-    def _listening(
-        self, name: str, path: Path, mode: int, passed: dict[str, socket.socket]
-    ) -> tuple[socket.socket, Path]:
-        if name in passed:
-            return passed[name], Path(passed[name].getsockname())
-        make_folder(path.parent)
-        listening = listen(
-            path,
-            mode,
-            "another broker (pid {pid}) is listening on {path}; stop it, or choose another runtime folder",
-        )
-        self._own_paths.append(path)
-        return listening, path
-
-    def _remove_own_sockets(self) -> None:
-        for path in self._own_paths:
-            path.unlink(missing_ok=True)
 
     def run(self) -> None:
         """Serve until SIGTERM or SIGINT, then answer what is left, within ``drain_s``; a second signal ends it."""
@@ -145,7 +117,7 @@ class BrokerServer:
             finally:
                 if not self._outlived:
                     self._carry_out(self._broker.abandon(time.monotonic()))
-                self._remove_own_sockets()
+                self._own.remove()
                 self._clients.close()
                 self._workers.close()
         logger.info("broker stopped")

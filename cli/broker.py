@@ -4,16 +4,22 @@ import argparse
 import logging
 
 from ..broker.server import BrokerServer
-from ..daemon.activation import UNIX, WrongDescriptor, adopt_sockets, only_one
+from ..daemon.activation import UNIX, WrongDescriptor, adopt_sockets, check_listening, only_one
 from ..daemon.notify import Notifier
 from ..daemon.unix_socket import SocketTaken
 from ..protocol.worker_messages import WindowPlan
-from .component import add_log_arguments as add_arguments
-from .component import start
-
-__all__ = ["add_arguments", "run"]
+from .component import add_log_arguments, start
 
 logger = logging.getLogger("openvino_reranker")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's own arguments."""
+    for name in ("requests", "workers"):
+        parser.add_argument(
+            f"--{name}-fd", type=int, metavar="N", help=f"the {name}' listening socket, inherited from the caller"
+        )
+    add_log_arguments(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -22,9 +28,15 @@ def run(arguments: argparse.Namespace) -> int:
     notifier = Notifier.from_environment()
     try:
         listening = only_one(adopt_sockets({"requests": UNIX, "workers": UNIX}))
+        activated = bool(listening)
+        for name, descriptor in (("requests", arguments.requests_fd), ("workers", arguments.workers_fd)):
+            if descriptor is not None:
+                listening[name] = check_listening(descriptor, f"--{name}-fd", UNIX)
         server = BrokerServer(
             settings.runtime_dir,
             listening,
+            # systemd starts the next broker on the same sockets, also after an orderly stop; `serve` does not.
+            outlived=activated,
             batch_ms=settings.batch_ms,
             plan=WindowPlan(settings.max_windows, settings.window_stride),
             cache_bytes=settings.score_cache_mb << 20,

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from ..daemon.parent_death import die_with_parent
 from .supervision import Limits, Supervision
@@ -16,7 +16,15 @@ logger = logging.getLogger("openvino_reranker.serve")
 
 
 class Child:
-    """One component's process."""
+    """One component's process.
+
+    Args:
+        command: The command of this program that runs it.
+        options: Further options.
+        environment: Its environment.
+        limits: The timeouts.
+        sockets: Descriptors that it inherits, by the option that names each.
+    """
 
     def __init__(
         self,
@@ -24,15 +32,15 @@ class Child:
         options: Sequence[str],
         environment: dict[str, str],
         limits: Limits,
-        fds: Sequence[int] = (),
+        sockets: Mapping[str, int] | None = None,
     ) -> None:
         self.command = command
         self.name = "HTTP front" if command == "http" else command
         self.supervision = Supervision(limits)
         self._limits = limits
-        self._options = options
+        self._options = [*options, *(f"{option}={fd}" for option, fd in (sockets or {}).items())]
         self._environment = environment
-        self._fds = fds
+        self._fds = tuple((sockets or {}).values())
         self._process: subprocess.Popen[bytes] | None = None
 
     @property

@@ -1,7 +1,8 @@
 """``serve``: broker, worker and HTTP front in the foreground, as one program.
 
-The runtime folder is locked and the port bound here before anything else, so that one in use is reported at once; the
-front inherits the port. The children report as they do to systemd (sd_notify(3)), and ``supervision`` decides from that
+The runtime folder is locked, and the port and the broker's sockets are bound here before anything else, so that one in
+use is reported at once. Front and broker inherit them: while one of them is started again, who connects waits and is
+not refused. The children report as they do to systemd (sd_notify(3)), and ``supervision`` decides from that
 when one is restarted or killed. They die with this process, however it ends.
 """
 
@@ -18,12 +19,15 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from ..broker.own_sockets import OwnSockets
+from ..broker.runtime_folder import make_folder
 from ..client.sync import Reranker
 from ..daemon.notify import Notifier
 from ..daemon.notify_socket import NotifySocket
 from ..daemon.pid_lock import Held, PidLock
 from ..daemon.standstill import StandstillDetector
 from ..daemon.stop_signal import StopSignal
+from ..daemon.unix_socket import SocketTaken
 from ..npu_worker.errors import PERMANENT
 from ..protocol.errors import RerankError
 from ..protocol.socket_paths import REQUESTS_SOCKET, find_listener
@@ -64,9 +68,7 @@ def run(arguments: argparse.Namespace, limits: Limits | None = None) -> int:
 
 
 def _serve(arguments: argparse.Namespace, settings: Settings, limits: Limits, stop: StopSignal) -> int:
-    # These need the extra [http].
-    from ..broker.runtime_folder import make_folder
-    from ..daemon.unix_socket import SocketTaken
+    # This needs the extra [http].
     from ..http_front.server import PortTaken, bind
 
     notifier = Notifier.from_environment()  # ours, not the children's
@@ -78,6 +80,7 @@ def _serve(arguments: argparse.Namespace, settings: Settings, limits: Limits, st
             _check_unused(folder)
             reports = stack.enter_context(NotifySocket(folder / "notify.sock"))
             listening = stack.enter_context(bind(settings.host, settings.port))
+            sockets = stack.enter_context(contextlib.closing(OwnSockets(folder)))
         except Held as held:
             problem = (
                 f"another 'openvino-reranker serve' (pid {held.pid}) is using the runtime folder {folder}; {_INSTEAD}"
@@ -88,7 +91,7 @@ def _serve(arguments: argparse.Namespace, settings: Settings, limits: Limits, st
             problem = f"cannot use the runtime folder {folder}: {error.strerror}; choose another with --runtime-dir"
         else:
             options = ("--verbose",) if arguments.verbose else ()
-            return _Supervisor(settings, listening, notifier, reports, options, limits).run(stop)
+            return _Supervisor(settings, listening, sockets, notifier, reports, options, limits).run(stop)
     print(f"openvino-reranker: {problem}", file=sys.stderr)
     return 1
 
@@ -104,19 +107,26 @@ class _Supervisor:
         self,
         settings: Settings,
         listening: socket.socket,
+        sockets: OwnSockets,
         notifier: Notifier,
         reports: NotifySocket,
         options: Sequence[str],
         limits: Limits,
     ) -> None:
         self._url = url_of(*listening.getsockname()[:2])
+        self._sockets = sockets
         self._notifier = notifier
         self._reports = reports
         environment = os.environ | as_environment(settings) | reports.environment(limits.watchdog)
-        fd = listening.fileno()
-        self._broker = Child("broker", options, environment, limits)
+        self._broker = Child(
+            "broker",
+            options,
+            environment,
+            limits,
+            {f"--{name}-fd": each.fileno() for name, each in sockets.listening.items()},
+        )
         self._worker = Child("worker", options, environment, limits)
-        self._front = Child("http", (*options, "--fd", str(fd)), environment, limits, (fd,))
+        self._front = Child("http", options, environment, limits, {"--fd": listening.fileno()})
         self._children = (self._broker, self._worker, self._front)
         self._reranker = Reranker(settings.runtime_dir / REQUESTS_SOCKET)
         self._announced = False
@@ -142,9 +152,12 @@ class _Supervisor:
             return 0
         finally:
             self._reranker.close()
+            hurried = functools.partial(self._hurried, stop)
             # The front first, so that it still gets the answers it waits for; then the broker, then the device.
-            for child in (self._front, self._broker, self._worker):
-                child.stop(functools.partial(self._hurried, stop))
+            self._front.stop(hurried)
+            self._broker.stop(hurried)
+            self._sockets.close()  # at once: nobody is there any more for whoever connects
+            self._worker.stop(hurried)
 
     def _note_standstill(self, waited: float = 0.0, allowed: float | None = None) -> float:
         """Return the time, s; after a standstill of our own no component is blamed for it."""

@@ -42,7 +42,8 @@ class Bench:
     def __init__(self, path: Path, **options: int | tuple[int, ...]) -> None:
         self.path = path
         self.router = Router(
-            (listen(path, 0o600, "taken"), path),
+            listen(path, 0o600, "taken"),
+            path,
             farewell=lambda reason: Refusal(b"", InvalidRequest.code, reason),
             **({"max_unsent_bytes": 1 << 20} | options),  # type: ignore[arg-type]
         )

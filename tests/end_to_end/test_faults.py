@@ -139,6 +139,14 @@ def test_a_killed_broker_is_started_again_and_no_request_is_lost(runtime: Path, 
         check(answer)
 
 
+def test_whoever_comes_while_the_broker_is_started_again_waits_for_it(runtime: Path, tiny: ReadyModel) -> None:
+    with Service(runtime, tiny.folder) as service:
+        for _ in range(3):
+            os.kill(service.status().pid, signal.SIGKILL)
+            with Reranker(service.socket) as newcomer:
+                check(newcomer.rerank(QUESTION, PASSAGES, timeout=30))
+
+
 def test_a_killed_front_is_started_again_on_the_same_port(runtime: Path, tiny: ReadyModel) -> None:
     with Service(runtime, tiny.folder) as service:
         pid = httpx.get(service.url + "/readyz").json()["pids"]["http"]
