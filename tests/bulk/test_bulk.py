@@ -163,6 +163,9 @@ def test_a_full_queue_is_waited_for_and_several_rows_are_under_way(
     write(source, rows)
     with broker(runtime):
         start_worker(0.02)
+        with Reranker(runtime / "requests.sock") as reranker:
+            # A broker that has not met its worker's speed would have the others wait for a slower one's.
+            reranker.rerank("how fast is it?", [each["text"] for each in row(0, 1000)["candidates"]])
         done = run("bulk", str(source), str(output), "--runtime-dir", str(runtime), "--at-once", "14")
         assert done.returncode == 0, done.stderr
         assert counters(runtime)["refused_overloaded"] > 0  # 14,000 pairs, and a caller may have 10,000

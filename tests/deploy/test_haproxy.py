@@ -145,7 +145,6 @@ def test_with_a_node_no_request_is_lost(pair: Cluster, end: Callable[[Cluster], 
     with Load(pair.url).under_way() as load:
         load.wait_for_more(2 * CALLERS)
         wait_until(lambda: node.status().queue.requests > 1)  # it is ended under load
-        held = node.status().queue.requests
         end(pair)
         if end is freeze:
             wait_until(lambda: "node1 is DOWN" in pair.proxy.log)
@@ -153,7 +152,6 @@ def test_with_a_node_no_request_is_lost(pair: Cluster, end: Callable[[Cluster], 
     if end is freeze:
         for pid in pids:
             os.kill(pid, signal.SIGCONT)
-    assert held > 1
     assert set(load.statuses) == {200}, load.wrong
     assert not load.wrong
     # The proxy had sent some of them to the node that ended: they were sent again (+ before the count of retries).
