@@ -50,7 +50,7 @@ def make_app(
         strict_model: Refuse requests that name another model than the one that serves.
     """
     reranker = AsyncReranker(requests_socket, name="http_front")
-    bodies = BodyReader(BodyRoom(LARGE_BODIES_BYTES, SMALL_BODIES_BYTES, BODY_S))
+    bodies = BodyReader(BodyRoom(LARGE_BODIES_BYTES, SMALL_BODIES_BYTES, BODY_S), seconds=BODY_S)
     rerank = RerankHandler(reranker, bodies, timeout_s, strict_model=strict_model)
     service = ServiceInfo(reranker, strict_model=strict_model)
     docs = Docs()

@@ -27,10 +27,18 @@ INJECTION = Path(__file__).with_name("injection")
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
+_INJECTING = {"PYTHONPATH": f"{INJECTION}:{ROOT / '.links'}"}
+
+
 def injected(hang_once: Path | None = None, **timeouts: float) -> dict[str, str]:
     """Return the environment that shortens limits, or lets a device hang once, in the processes started with it."""
-    environment = {"PYTHONPATH": f"{INJECTION}:{ROOT / '.links'}", "ORR_TEST_TIMEOUTS": json.dumps(timeouts)}
+    environment = _INJECTING | {"ORR_TEST_TIMEOUTS": json.dumps(timeouts)}
     return environment | ({"ORR_TEST_HANG_ONCE": str(hang_once)} if hang_once is not None else {})
+
+
+def with_constants(module: str, **constants: float) -> dict[str, str]:
+    """Return the environment that gives constants of a module of ours other values in the processes started with it."""
+    return _INJECTING | {"ORR_TEST_CONSTANTS": json.dumps({module: constants})}
 
 
 def clean_environment(**extra: str) -> dict[str, str]:

@@ -16,7 +16,7 @@ from openvino_reranker.http_front.body_room import SMALL_BYTES, BodyRoom
 from openvino_reranker.http_front.content_encoding import MOST_MEMBERS, inflate
 from openvino_reranker.http_front.errors import HttpError, error_response
 from openvino_reranker.protocol.errors import InvalidRequest, Overloaded, RerankError, TooLarge
-from openvino_reranker.tests.processes import Program
+from openvino_reranker.tests.processes import Program, with_constants
 from starlette.requests import Request
 from starlette.types import Message
 
@@ -197,7 +197,11 @@ def test_uploads_that_stall_end_in_time_and_keep_no_small_request_out(runtime: P
     question = {"query": "q", "documents": ["d"]}
     with (
         contextlib.ExitStack() as held,
-        Program("http", "--port", "0", OPENVINO_RERANKER_RUNTIME_DIR=str(runtime)) as it,
+        Program(
+            *("http", "--port", "0"),
+            OPENVINO_RERANKER_RUNTIME_DIR=str(runtime),
+            **with_constants("http_front.body_reader", BODY_S=3.0),
+        ) as it,
     ):
         port = int(it.wait_for_line("listening on").rsplit(" ", 1)[1])
         stalled = []

@@ -14,10 +14,11 @@ from pathlib import Path
 import httpx
 import pytest
 from openvino_reranker.http_front.body_reader import BODY_BYTES
-from openvino_reranker.http_front.lingering_close import IDLE_S
-from openvino_reranker.tests.processes import Program
+from openvino_reranker.tests.processes import Program, with_constants
 
 TRIES = 3
+#: Instead of the 5 s that a front reads on without hearing anything.
+IDLE_S = 2.0
 MEGABYTE = 1_000_000
 #: What is asked, with which headers and how large a body, and the status that is answered before it has come.
 Case = tuple[str, dict[str, str], int, int]
@@ -39,6 +40,7 @@ Ask = Callable[[str, dict[str, str], Path], int]
 def fronts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     """Two fronts without a broker: one open, one that needs a key."""
     settings = {"OPENVINO_RERANKER_RUNTIME_DIR": str(tmp_path_factory.mktemp("runtime"))}
+    settings |= with_constants("http_front.lingering_close", IDLE_S=IDLE_S)
     with (
         Program("http", "--port", "0", **settings) as is_open,
         Program("http", "--port", "0", **settings, OPENVINO_RERANKER_API_KEY="key") as keyed,

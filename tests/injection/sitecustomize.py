@@ -3,6 +3,7 @@
 ``ORR_TEST_TIMEOUTS``: JSON, the fields of ``Timeouts`` to change.
 ``ORR_TEST_HANG_ONCE``: a path. The first CPU run of a text that holds HANG, in any process, makes the device of that
 process hang for good, and makes the file; where the file is there, nothing hangs.
+``ORR_TEST_CONSTANTS``: JSON, other values for constants: ``{"http_front.server": {"DRAIN_S": 3}}``.
 """
 
 import importlib.abc
@@ -64,6 +65,17 @@ def _hang_once(module: Any) -> None:
     module.Job._encode = encode_or_hang
 
 
+def _set(constants: dict[str, float]) -> Callable[[Any], None]:
+    def change(module: Any) -> None:
+        for name, value in constants.items():
+            assert hasattr(module, name), name
+            setattr(module, name, value)
+
+    return change
+
+
+for _module, _constants in json.loads(os.environ.get("ORR_TEST_CONSTANTS", "{}")).items():
+    sys.meta_path.insert(0, _After(f"openvino_reranker.{_module}", _set(_constants)))
 if "ORR_TEST_TIMEOUTS" in os.environ:
     sys.meta_path.insert(0, _After("openvino_reranker.protocol.timeouts", _shorten))
 if "ORR_TEST_HANG_ONCE" in os.environ:
