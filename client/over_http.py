@@ -1,13 +1,14 @@
 """The client over HTTP, for programs that can reach the service's port but not its socket. Needs no further package.
 
-A call opens a connection of its own: on one machine that costs a fraction of a millisecond, and no
-connection has to be kept, shared between threads or checked for being closed.
+Connections are kept between calls (``connection_pool``). One that the server closed just when it was to be used again
+is replaced, and the request sent on a new one: it is answered once, and ranking twice changes nothing.
 """
 
 import asyncio
 import http.client
 import time
 from collections.abc import Mapping, Sequence
+from types import TracebackType
 from urllib.parse import urlsplit
 
 import msgspec
@@ -15,13 +16,10 @@ import msgspec
 from ..protocol.client_messages import Timings
 from ..protocol.errors import DeadlineExceeded, Failed, InvalidRequest, RerankError, Unavailable, error_from_code
 from ..protocol.message import RequestClass
+from .connection_pool import Answer, ConnectionPool
 from .encoding import Document, encode_documents, encode_query
 from .ranking import Hit, Ranking, Span
 from .sync import GRACE_S, check_priority, check_top_k, check_windows, deadline_ms
-
-#: More than any answer has; what is longer does not come from the service, bytes.
-_LONGEST_ANSWER = 16 * 1024 * 1024
-_CHUNK = 64 * 1024
 
 
 class _Result(msgspec.Struct):
@@ -38,8 +36,8 @@ class _Usage(msgspec.Struct):
     total_tokens: int
 
 
-class _Answer(msgspec.Struct):
-    """What is read of an answer; the service sends more."""
+class _Ranking(msgspec.Struct):
+    """What is read of a ranking; the service sends more."""
 
     results: list[_Result]
     model: str
@@ -81,8 +79,9 @@ class HttpReranker:
             raise ValueError(f"{url!r} is not an http URL such as http://127.0.0.1:18818")
         self.url = url
         self.priority: RequestClass = priority
-        self._kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
-        self._host, self._port = parts.hostname, parts.port
+        kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
+        host, port = parts.hostname, parts.port
+        self._connections = ConnectionPool(lambda: kind(host, port))
         path = parts.path.rstrip("/")
         self._path = path if path.endswith("/rerank") else f"{path}/rerank"
 
@@ -119,39 +118,28 @@ class HttpReranker:
     def _post(self, body: bytes, deadline: float, *, use_cache: bool) -> bytes:
         """Return the answer's body. Raises the error that the service answered with, or what kept it from that."""
         started = time.monotonic()
-        connection = self._kind(self._host, self._port, timeout=max(0.001, deadline - started))
+        headers = {"Content-Type": "application/json"} | ({} if use_cache else {"Cache-Control": "no-cache"})
         try:
-            try:
-                headers = {"Content-Type": "application/json"} | ({} if use_cache else {"Cache-Control": "no-cache"})
-                connection.request("POST", self._path, body, headers)
-            except (BrokenPipeError, ConnectionResetError):  # refused early: the answer may say why
-                if connection.sock is None:
-                    raise
-            sock = connection.sock
-            sock.settimeout(max(0.001, deadline - time.monotonic()))
-            with connection.getresponse() as response:
-                answer = bytearray()
-                while chunk := response.read1(_CHUNK):
-                    answer += chunk
-                    if len(answer) > _LONGEST_ANSWER:
-                        raise Unavailable(f"{self.url} sent more than {_LONGEST_ANSWER} bytes; is it the service?")
-                    sock.settimeout(max(0.001, deadline - time.monotonic()))
-                if response.length:
-                    raise Unavailable(
-                        f"no rerank service at {self.url}: it closed the connection in the middle of an answer"
-                    )
+            answer = self._connections.post(self._path, body, headers, deadline)
         except TimeoutError:
             raise DeadlineExceeded(f"{self.url} did not answer within {deadline - started:.1f} s") from None
         except (OSError, http.client.HTTPException) as error:
             raise Unavailable(f"no rerank service at {self.url}: {error or type(error).__name__}") from None
-        finally:
-            connection.close()
-        if response.status != 200:
-            raise _error(response.status, response.getheader("Retry-After"), bytes(answer))
-        return bytes(answer)
+        if answer.status != 200:
+            raise _error(answer)
+        return answer.body
 
     def close(self) -> None:
-        """Do nothing: there is no connection between calls. For code that takes either reranker."""
+        """Close the connections that are kept; a later call opens one anew."""
+        self._connections.close()
+
+    def __enter__(self) -> "HttpReranker":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
 
 
 class AsyncHttpReranker:
@@ -191,7 +179,16 @@ class AsyncHttpReranker:
         )
 
     async def close(self) -> None:
-        """Do nothing, as ``HttpReranker.close``."""
+        """Close the connections that are kept."""
+        self._reranker.close()
+
+    async def __aenter__(self) -> "AsyncHttpReranker":
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
 
 
 def _encode(query: str, documents: Sequence[Document], options: Mapping[str, int | str | None]) -> bytes:
@@ -219,7 +216,7 @@ def _decode(answer: bytes, documents: int) -> Ranking:
         Unavailable: It is not the service's.
     """
     try:
-        read = msgspec.json.decode(answer, type=_Answer)
+        read = msgspec.json.decode(answer, type=_Ranking)
     except msgspec.DecodeError as error:
         raise Unavailable(f"this is not an answer of the rerank service: {error}") from None
     if not all(0 <= result.index < documents for result in read.results):
@@ -247,8 +244,9 @@ def _decode(answer: bytes, documents: int) -> Ranking:
     )
 
 
-def _error(status: int, retry_after: str | None, body: bytes) -> RerankError:
+def _error(answer: Answer) -> RerankError:
     """Return the exception for an answer that is an error, whoever gave it."""
+    status, retry_after, body = answer
     try:
         read = msgspec.json.decode(body, type=_Error)
     except msgspec.DecodeError:

@@ -24,6 +24,9 @@ logger = logging.getLogger("openvino_reranker.http")
 DRAIN_S = 10
 #: This long before that it gives up requests in progress, s: time to tell their callers.
 _LAST_WORD_S = 1
+#: How long a connection may idle between two requests, s: longer than clients keep one (httpx 5, aiohttp 15), or they
+#: would now and then send a request at the moment it is closed, and see it fail.
+KEEP_ALIVE_S = 60
 
 
 class PortTaken(Exception):
@@ -87,6 +90,7 @@ def serve(
         server_header=False,
         date_header=False,
         timeout_graceful_shutdown=DRAIN_S,
+        timeout_keep_alive=KEEP_ALIVE_S,
     )
     where = " and ".join(names)
     logger.info("HTTP front is listening on %s", where)

@@ -2,13 +2,18 @@
 
 import asyncio
 import contextlib
+import http.client
 import json
+import time
 from collections.abc import AsyncIterator, Callable, Coroutine
+from pathlib import Path
 from typing import Any
 
 import pytest
 import uvicorn
 from openvino_reranker.http_front.connection import Protocol
+from openvino_reranker.http_front.server import KEEP_ALIVE_S
+from openvino_reranker.tests.processes import Program, with_constants
 from starlette.types import Receive, Scope, Send
 from uvicorn.server import ServerState
 
@@ -147,3 +152,19 @@ def test_garbage_after_an_answer_ends_the_connection_and_nothing_else() -> None:
         assert failures == []
 
     run(test)
+
+
+def test_an_idle_connection_is_closed_only_when_clients_keep_it_no_longer(runtime: Path) -> None:
+    assert KEEP_ALIVE_S > 15
+    settings = {"OPENVINO_RERANKER_RUNTIME_DIR": str(runtime)} | with_constants("http_front.server", KEEP_ALIVE_S=2)
+    with Program("http", "--port", "0", **settings) as front:
+        caller = http.client.HTTPConnection("127.0.0.1", int(front.wait_for_line("listening on").rsplit(" ", 1)[1]))
+        for _ in range(2):
+            caller.request("GET", "/healthz")
+            with caller.getresponse() as response:
+                response.read()
+            assert caller.sock is not None  # it is kept
+        started = time.monotonic()
+        assert caller.sock.recv(1) == b""
+        assert 1.5 < time.monotonic() - started < 20
+        caller.close()
