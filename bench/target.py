@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from ..client.over_http import HttpReranker
+from ..client.over_http import HttpReranker, authorization
 from ..client.sync import Reranker
 from ..protocol.errors import RerankError, Unavailable
 from ..protocol.message import RequestClass
@@ -84,8 +84,9 @@ class Target:
 
 def _readiness(url: str) -> dict[str, Any]:
     HttpReranker(url)  # it is an http URL
+    request = urllib.request.Request(f"{url}/readyz", headers=authorization())  # noqa: S310 (an http URL, see above)
     try:
-        with _open_directly(f"{url}/readyz", timeout=_STATUS_TIMEOUT_S) as response:
+        with _open_directly(request, timeout=_STATUS_TIMEOUT_S) as response:
             body = response.read()
     except urllib.error.HTTPError as error:
         body = error.read()  # 503, and why

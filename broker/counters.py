@@ -32,13 +32,14 @@ class Counters:
         retried_pairs: Pairs run again because their batch was lost.
         failed_requests: Requests answered ``failed``.
         expired_requests: Requests whose deadline passed.
+        abandoned_requests: Requests given up because the broker was told to stop, or another model came to serve.
         cancelled_requests: Requests whose caller went away or cancelled.
         cancelled_pairs: Their pairs that had not started.
         refused_invalid: Messages refused because they were wrong.
         refused_overloaded: Requests refused because the queue was full.
         refused_unavailable: Requests refused while draining or after repeated worker deaths.
-        worker_hellos: Workers that connected.
-        worker_losses: Workers that were lost without a good-bye.
+        worker_hellos: Workers that connected or reconnected.
+        worker_losses: Workers that failed, were lost or were replaced.
     """
 
     requests: int = 0
@@ -60,6 +61,7 @@ class Counters:
     retried_pairs: int = 0
     failed_requests: int = 0
     expired_requests: int = 0
+    abandoned_requests: int = 0
     cancelled_requests: int = 0
     cancelled_pairs: int = 0
     refused_invalid: int = 0

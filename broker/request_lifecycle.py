@@ -96,7 +96,7 @@ class RequestLifecycle:
             now: The time, s.
         """
         if self.table.get(peer.identity, message.id) is not None:
-            return  # the client asked again across a reconnect; the first one is still being served
+            return  # the same id twice on one connection: the first is still being served
         caller, stream = peer.charged(message)
         size = len(message.query) + sum(map(len, message.documents))
         if (refusal := self._refusal(caller, stream, message, throughput, closed)) is not None:
@@ -126,6 +126,8 @@ class RequestLifecycle:
             self._take_from_cache(request, served if message.use_cache else None)
         joined = self._queue.add(request, [row for _, row in request.waiting])
         self._counters.joined_pairs += joined
+        if joined:
+            request.started = now  # with the pairs of others that are on the device already
         self.admission.leave(caller, stream, request.cached + joined, 0)
         if not request.unscored:
             self._answer(request, None, now)
@@ -258,6 +260,7 @@ class RequestLifecycle:
         """Answer the requests that ``which`` picks with ``error``."""
         for request in list(self.table):
             if which(request):
+                self._counters.abandoned_requests += 1
                 self._answer(request, error, now)
 
     def _answer(self, request: Request, error: RerankError | None, now: float) -> None:

@@ -76,7 +76,6 @@ class WorkerRoster:
         """
         return msgspec.structs.replace(
             WorkerStatus() if self.serving is None else self.serving.status(tokens_per_ms),
-            restarts=self.losses.total(),
             losses=dict(self.losses),
             dismissed=[pid for pid, _ in self.dismissed.values()],
         )

@@ -71,12 +71,19 @@ class Journal:
         except BaseException:
             self.close()
             raise
+        #: What ranked the rows so far; empty: none is ranked.
+        self.model = self.last.model if self.last else ""
         #: The number of the last row that is done; 0: none is.
         self.done = max(self.last.row if self.last else 0, self.last_rejected.row if self.last_rejected else 0)
 
     def write(self, outcome: Outcome) -> None:
-        """Keep what became of the next row."""
+        """Keep what became of the next row.
+
+        Raises:
+            OutputConflict: Another model ranked it than those before.
+        """
         if isinstance(outcome, Ranked):
+            self.check_model(outcome.model)
             self.ranked += 1
             self._append(self._file, outcome.line)
             return
@@ -84,6 +91,18 @@ class Journal:
         if self._rejects is None:
             self._rejects = self.rejects.open("x+b", buffering=0)
         self._append(self._rejects, rejection(outcome))
+
+    def check_model(self, model: str) -> None:
+        """Check that a model is the one that ranked the rows so far; the first may be any.
+
+        Raises:
+            OutputConflict: It is another: scores of two models cannot be compared.
+        """
+        self.model = self.model or model
+        if model != self.model:
+            raise OutputConflict(
+                f"the output was begun with {self.model}, but {model} serves now; choose another output"
+            )
 
     def _append(self, file: FileIO, line: bytes) -> None:
         if file is not self._wrote:  # or after a loss of power the one might be there and what was before it not

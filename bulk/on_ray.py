@@ -42,6 +42,7 @@ class _Actor:
             "number": [outcome.number for outcome in outcomes],
             "line": [outcome.line for outcome in outcomes],
             "error": [outcome.error if isinstance(outcome, Rejected) else "" for outcome in outcomes],
+            "model": [outcome.model if isinstance(outcome, Ranked) else "" for outcome in outcomes],
         }
 
 
@@ -111,6 +112,6 @@ def rank_on(nodes: int, rows: Iterable[Row], top_k: int | None, at_once: int) ->
         try:
             for item in done.iter_rows():
                 number, line, error = int(item["number"]), bytes(item["line"]), item["error"]
-                yield Rejected(number, error, line) if error else Ranked(number, line)
+                yield Rejected(number, error, line) if error else Ranked(number, line, item["model"])
         except RayError as error:
             raise GivenUp(f"Ray: {str(error).strip().splitlines()[-1]}") from None

@@ -20,10 +20,11 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Ranked:
-    """A row's line for the output."""
+    """A row's line for the output, and the model that ranked it."""
 
     number: int
     line: bytes
+    model: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +87,7 @@ def ranked(number: int, query: Query, ranking: Ranking) -> Ranked:
     ids = query.ids()
     places = [Place(ids[hit.index], hit.index, hit.score, hit.relevance_score, hit.truncated) for hit in ranking.hits]
     answer = Answer(number, str(query.qid), ranking.model, ranking.device, ranking.precision, places)
-    return Ranked(number, msgspec.json.encode(answer))
+    return Ranked(number, msgspec.json.encode(answer), ranking.model)
 
 
 def rejection(rejected: Rejected) -> bytes:

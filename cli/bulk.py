@@ -125,7 +125,8 @@ def _outcomes(
             yield rank_on(nodes, rows, arguments.top_k, arguments.at_once)
         return
     reranker = Reranker(arguments.socket or settings.requests_socket)
-    _check_model(reranker, journal)
+    if (model := reranker.status().worker.model) is not None:  # before anything is computed in vain
+        journal.check_model(model)
     ranker = Ranker(reranker, arguments.top_k, display.on_wait)
     try:
         yield rank_in_order(rows, ranker.rank, arguments.at_once)
@@ -160,17 +161,3 @@ class _Display:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._bar.close()
-
-
-def _check_model(reranker: Reranker, journal: Journal) -> None:
-    """Check that the service answers, and that it serves the model that the output was begun with.
-
-    Raises:
-        OutputConflict: It has another.
-        Unavailable: It does not answer.
-    """
-    model = reranker.status().worker.model
-    if journal.last is not None and model is not None and model != journal.last.model:
-        raise OutputConflict(
-            f"the output was begun with {journal.last.model}, but {model} serves now; choose another output"
-        )

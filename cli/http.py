@@ -6,15 +6,13 @@ import os
 import socket
 from ipaddress import ip_address
 
+from ..client.over_http import API_KEY_VARIABLE
 from ..daemon.activation import UNIX_OR_TCP, WrongDescriptor, adopt_sockets, check_listening
 from ..daemon.notify import Notifier
 from .addresses import names_of
 from .component import add_log_arguments, start
 
 logger = logging.getLogger("openvino_reranker")
-
-#: An API key that callers may use; no flag, which others could see in the list of processes.
-API_KEY_VARIABLE = "OPENVINO_RERANKER_API_KEY"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -33,6 +31,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     notifier = Notifier.from_environment()
     try:
+        # One key may be given without a file, but not as a flag, which others could see in the list of processes.
         keys = read_keys(settings.api_key_file, os.environ.get(API_KEY_VARIABLE))
         listening = adopt_sockets({"http": UNIX_OR_TCP}).get("http", [])
         if arguments.fd is not None:

@@ -118,6 +118,7 @@ def as_environment(settings: Settings) -> dict[str, str]:
     environment = {}
     for setting in SETTINGS:
         value = getattr(settings, setting.name)
-        if value is not None and value != ():
-            environment[setting.variable] = ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+        # What is not set is written too, as empty: the child may find another value in the environment it inherits.
+        shown = "" if value is None else ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+        environment[setting.variable] = shown
     return environment

@@ -6,58 +6,34 @@ is replaced, and the request sent on a new one: it is answered once, and ranking
 
 import asyncio
 import http.client
+import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from types import TracebackType
 from urllib.parse import urlsplit
 
-import msgspec
-
-from ..protocol.client_messages import Timings
-from ..protocol.errors import DeadlineExceeded, Failed, InvalidRequest, RerankError, Unavailable, error_from_code
+from ..protocol.errors import DeadlineExceeded, Unavailable
 from ..protocol.message import RequestClass
-from .connection_pool import Answer, ConnectionPool
-from .encoding import Document, encode_documents, encode_query
-from .ranking import Hit, Ranking, Span
+from .connection_pool import ConnectionPool
+from .encoding import Document
+from .http_messages import decode_ranking, encode_body, error_of
+from .ranking import Ranking
 from .sync import GRACE_S, check_priority, check_top_k, check_windows, deadline_ms
 
-
-class _Result(msgspec.Struct):
-    index: int
-    score: float
-    relevance_score: float
-    id: str | None = None
-    truncated: bool = False
-    windows: int = 1
-    window: Span = Span(0, 0)
+#: The key of a service that asks for one, unless the program gives it; the service itself may have it there too.
+API_KEY_VARIABLE = "OPENVINO_RERANKER_API_KEY"
 
 
-class _Usage(msgspec.Struct):
-    total_tokens: int
+def authorization(api_key: str | None = None) -> dict[str, str]:
+    """Return the header that carries a key: this one, else the environment's, else none.
 
-
-class _Ranking(msgspec.Struct):
-    """What is read of a ranking; the service sends more."""
-
-    results: list[_Result]
-    model: str
-    device: str
-    timings_ms: Timings
-    usage: _Usage
-    precision: str = ""
-    npu_busy_delta_us: int | None = None
-    cached: int = 0
-
-
-class _ErrorKind(msgspec.Struct):
-    type: str
-
-
-class _Error(msgspec.Struct):
-    """What is read of an error's body."""
-
-    message: str
-    error: _ErrorKind
+    Raises:
+        ValueError: The key cannot stand in a header.
+    """
+    key = (os.environ.get(API_KEY_VARIABLE, "") if api_key is None else api_key).strip()
+    if not (key.isascii() and key.isprintable()):
+        raise ValueError("the API key must be printable ASCII, as a header takes it")
+    return {"Authorization": f"Bearer {key}"} if key else {}
 
 
 class HttpReranker:
@@ -68,12 +44,13 @@ class HttpReranker:
     Args:
         url: ``http://127.0.0.1:18818``, or with a path before ``/rerank``; a full ``…/rerank`` URL is accepted too.
         priority: ``interactive``, or ``bulk`` for work that may wait behind others.
+        api_key: For a service that asks for one; ``OPENVINO_RERANKER_API_KEY`` if not given.
 
     Raises:
-        ValueError: Not an http or https URL.
+        ValueError: Not an http or https URL, or the key cannot stand in a header.
     """
 
-    def __init__(self, url: str, *, priority: RequestClass = "interactive") -> None:
+    def __init__(self, url: str, *, priority: RequestClass = "interactive", api_key: str | None = None) -> None:
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise ValueError(f"{url!r} is not an http URL such as http://127.0.0.1:18818")
@@ -82,6 +59,7 @@ class HttpReranker:
         kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
         host, port = parts.hostname, parts.port
         self._connections = ConnectionPool(lambda: kind(host, port))
+        self._headers = {"Content-Type": "application/json", **authorization(api_key)}
         path = parts.path.rstrip("/")
         self._path = path if path.endswith("/rerank") else f"{path}/rerank"
 
@@ -111,14 +89,14 @@ class HttpReranker:
             "max_windows": max_windows,
             "window_stride": window_stride,
         }
-        body = _encode(query, documents, options)
+        body = encode_body(query, documents, options)
         deadline = time.monotonic() + deadline_ms(timeout) / 1000 + grace
-        return _decode(self._post(body, deadline, use_cache=use_cache), len(documents))
+        return decode_ranking(self._post(body, deadline, use_cache=use_cache), len(documents))
 
     def _post(self, body: bytes, deadline: float, *, use_cache: bool) -> bytes:
         """Return the answer's body. Raises the error that the service answered with, or what kept it from that."""
         started = time.monotonic()
-        headers = {"Content-Type": "application/json"} | ({} if use_cache else {"Cache-Control": "no-cache"})
+        headers = self._headers if use_cache else {**self._headers, "Cache-Control": "no-cache"}
         try:
             answer = self._connections.post(self._path, body, headers, deadline)
         except TimeoutError:
@@ -126,7 +104,7 @@ class HttpReranker:
         except (OSError, http.client.HTTPException) as error:
             raise Unavailable(f"no rerank service at {self.url}: {error or type(error).__name__}") from None
         if answer.status != 200:
-            raise _error(answer)
+            raise error_of(answer)
         return answer.body
 
     def close(self) -> None:
@@ -148,8 +126,8 @@ class AsyncHttpReranker:
     A cancelled task stops waiting; its request runs on until its timeout.
     """
 
-    def __init__(self, url: str, *, priority: RequestClass = "interactive") -> None:
-        self._reranker = HttpReranker(url, priority=priority)
+    def __init__(self, url: str, *, priority: RequestClass = "interactive", api_key: str | None = None) -> None:
+        self._reranker = HttpReranker(url, priority=priority, api_key=api_key)
 
     async def rerank(
         self,
@@ -189,68 +167,3 @@ class AsyncHttpReranker:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.close()
-
-
-def _encode(query: str, documents: Sequence[Document], options: Mapping[str, int | str | None]) -> bytes:
-    """Return a request's body.
-
-    Raises:
-        InvalidRequest: As ``Reranker.rerank``, before anything is sent.
-    """
-    text = encode_query(query).decode()
-    texts, ids = encode_documents(documents)
-    body = {
-        "query": text,
-        "documents": [
-            {"text": text.decode()} if name is None else {"text": text.decode(), "id": name}
-            for text, name in zip(texts, ids, strict=True)
-        ],
-    }
-    return msgspec.json.encode({**body, **options})
-
-
-def _decode(answer: bytes, documents: int) -> Ranking:
-    """Return the ranking of an answer's body.
-
-    Raises:
-        Unavailable: It is not the service's.
-    """
-    try:
-        read = msgspec.json.decode(answer, type=_Ranking)
-    except msgspec.DecodeError as error:
-        raise Unavailable(f"this is not an answer of the rerank service: {error}") from None
-    if not all(0 <= result.index < documents for result in read.results):
-        raise Unavailable("this is not an answer of the rerank service: it ranks documents that were not sent")
-    return Ranking(
-        hits=tuple(
-            Hit(
-                result.index,
-                result.id,
-                result.score,
-                result.relevance_score,
-                result.truncated,
-                result.windows,
-                result.window,
-            )
-            for result in read.results
-        ),
-        model=read.model,
-        device=read.device,
-        precision=read.precision,
-        npu_busy_delta_us=read.npu_busy_delta_us,
-        timings_ms=read.timings_ms,
-        tokens=read.usage.total_tokens,
-        cached=read.cached,
-    )
-
-
-def _error(answer: Answer) -> RerankError:
-    """Return the exception for an answer that is an error, whoever gave it."""
-    status, retry_after, body = answer
-    try:
-        read = msgspec.json.decode(body, type=_Error)
-    except msgspec.DecodeError:
-        kind = Unavailable if status in (502, 503, 504) else Failed if status >= 500 else InvalidRequest
-        return kind(f"HTTP {status} from something that is not the rerank service")
-    wait_ms = int(retry_after) * 1000 if retry_after and retry_after.isdecimal() else None
-    return error_from_code(read.error.type, read.message, wait_ms)

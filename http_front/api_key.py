@@ -52,12 +52,13 @@ def read_keys(file: Path | None, text: str | None) -> ApiKeys:
     if file is not None:
         try:
             mode = file.stat().st_mode
-            lines = file.read_text().splitlines()
+            lines = file.read_text("utf-8").splitlines()
         except (OSError, UnicodeDecodeError) as error:
             raise BadKeyFile(f"cannot read the API keys in {file}: {error}") from None
         if mode & (stat.S_IRGRP | stat.S_IROTH | stat.S_IWGRP | stat.S_IWOTH):
             raise BadKeyFile(f"others may read or write {file} (mode {stat.S_IMODE(mode):04o}); chmod 600 it")
-        in_file = [line.strip() for line in lines if line.strip() and not line.startswith("#")]
+        stripped = (line.strip() for line in lines)
+        in_file = [line for line in stripped if line and not line.startswith("#")]
         if not in_file:
             raise BadKeyFile(f"{file} contains no API key; write one per line")
         keys += in_file

@@ -32,10 +32,11 @@ _COUNTERS = (
     ("retried_pairs", "retried_pairs", "Pairs run again because their batch was lost.", 1.0),
     ("failed_requests", "requests_failed", "Requests the model failed on.", 1.0),
     ("expired_requests", "requests_expired", "Requests whose deadline passed.", 1.0),
+    ("abandoned_requests", "requests_abandoned", "Requests given up at a stop, or at a change of model.", 1.0),
     ("cancelled_requests", "requests_cancelled", "Requests whose caller went away.", 1.0),
     ("cancelled_pairs", "pairs_cancelled", "Pairs of cancelled requests that had not started.", 1.0),
-    ("worker_hellos", "worker_starts", "Workers that connected.", 1.0),
-    ("worker_losses", "worker_losses", "Workers that failed or were lost.", 1.0),
+    ("worker_hellos", "worker_hellos", "Workers that connected or reconnected.", 1.0),
+    ("worker_losses", "worker_losses", "Workers that failed, were lost or were replaced.", 1.0),
 )
 _REFUSALS = ("invalid", "overloaded", "unavailable")
 

@@ -38,7 +38,7 @@ class CallerStatus(msgspec.Struct, frozen=True):
 class WorkerStatus(msgspec.Struct, frozen=True):
     """The worker as the broker sees it; ``state`` is ``absent``, ``idle``, ``busy`` or ``stalled``.
 
-    ``restarts`` counts workers that failed or were lost, ``losses`` the same by reason. ``dismissed`` holds the pids of
+    ``losses`` counts workers that failed, were lost or were replaced, by reason. ``dismissed`` holds the pids of
     workers that were given up and have not closed their connection: a process that is stopped or stuck never will, and
     may be killed.
     """
@@ -52,7 +52,6 @@ class WorkerStatus(msgspec.Struct, frozen=True):
     budget_tokens: int | None = None
     in_flight_batches: int = 0
     tokens_per_second: float | None = None
-    restarts: int = 0
     losses: dict[str, int] = {}
     dismissed: list[int] = []
     details: dict[str, Any] = {}

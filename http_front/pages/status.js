@@ -137,6 +137,7 @@ function showCounts({ counters, worker }) {
     ["Refused: not serving", number(counters.refused_unavailable)],
     ["Expired", number(counters.expired_requests)],
     ["Failed", number(counters.failed_requests)],
+    ["Abandoned at a stop or a change of model", number(counters.abandoned_requests)],
     ["Cancelled by their callers", number(counters.cancelled_requests)],
     ["Pairs run again", number(counters.retried_pairs)],
     ["Workers lost", number(counters.worker_losses)],

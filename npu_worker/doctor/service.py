@@ -56,21 +56,22 @@ def check_sockets(runtime_dir: Path) -> list[Finding]:
         path = runtime_dir / name
         if not path.exists():
             findings.append(ok("socket", f"{path} does not exist: no service runs here"))
-        elif _is_listened_on(path):
-            findings.append(ok("socket", f"{path}: a process is listening"))
-        else:
-            findings.append(
-                warning("socket", f"{path}: nothing is listening", "start the service: it replaces the socket")
-            )
+            continue
+        findings.append(_listener(path))
     owned = ((lock, _owner(lock)) for lock in sorted(runtime_dir.glob("worker-*.lock")))
     return findings + [ok("device lock", f"{lock} is held by pid {owner}") for lock, owner in owned if owner]
 
 
-def _is_listened_on(path: Path) -> bool:
+def _listener(path: Path) -> Finding:
     try:
-        return find_listener(path) is not None
-    except OSError:
-        return False
+        pid = find_listener(path)
+    except PermissionError:
+        return ok("socket", f"{path} is closed to this user: not checked")
+    except OSError as error:
+        return warning("socket", f"{path}: {error.strerror}", "start the service: it replaces the socket")
+    if pid is None:
+        return warning("socket", f"{path}: nothing is listening", "start the service: it replaces the socket")
+    return ok("socket", f"{path}: a process is listening")
 
 
 def _owner(lock: Path) -> str | None:

@@ -463,6 +463,7 @@ def test_what_is_left_at_the_end_is_told_so() -> None:
     harness.ask(b"1", [b"a"])
     harness.take(harness.broker.abandon(harness.now))
     assert harness.refusal(b"1").code == "unavailable"
+    assert harness.broker.counters.abandoned_requests == 1
 
 
 def test_hello_and_status_and_nonsense_are_answered() -> None:

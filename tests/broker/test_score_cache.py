@@ -102,7 +102,9 @@ def test_a_pair_that_comes_while_its_like_is_on_the_device_joins_it() -> None:
     harness.ask(b"1", [b"a"], peer=b"p1")
     batch = harness.pull()
     assert batch is not None
+    harness.now += 0.5
     harness.ask(b"2", [b"a", b"b"], peer=b"p2")
+    harness.now += 0.5
     harness.answer(batch)
     assert answered(harness, b"1").scores == [logit(b"query", b"a")]
     second = harness.pull()
@@ -110,6 +112,7 @@ def test_a_pair_that_comes_while_its_like_is_on_the_device_joins_it() -> None:
     assert [text for _, text in second.pairs] == [b"b"]
     harness.answer(second)
     assert answered(harness, b"2").scores == [logit(b"query", b"a"), logit(b"query", b"b")]
+    assert answered(harness, b"2").timings_ms.queue == 0.0  # its first pair was on the device when it came
     assert harness.broker.counters.joined_pairs == 1
 
 

@@ -4,6 +4,7 @@ import json
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import NoReturn
 
@@ -20,7 +21,7 @@ from openvino_reranker.protocol.errors import DeadlineExceeded, Overloaded, Unav
 
 def answer(number: int) -> Ranked:
     line = {"row": number, "qid": f"q{number}", "model": "m", "device": "CPU", "precision": "f32", "ranking": []}
-    return Ranked(number, json.dumps(line, separators=(",", ":")).encode())
+    return Ranked(number, json.dumps(line, separators=(",", ":")).encode(), "m")
 
 
 def question(number: int) -> str:
@@ -104,6 +105,14 @@ def test_a_torn_line_is_cut_off_and_its_row_done_again(tmp_path: Path) -> None:
     assert json.loads(rejects.read_text()) == {"row": 3, "error": "bad", "line": "{"}
 
 
+def test_rows_of_two_models_are_not_mixed(tmp_path: Path) -> None:
+    with Journal(tmp_path / "out", tmp_path / "rejects") as journal:
+        journal.write(answer(1))
+        with pytest.raises(OutputConflict, match="begun with m, but another serves now"):
+            journal.write(replace(answer(2), model="another"))
+    assert (tmp_path / "out").read_bytes().count(b"\n") == 1
+
+
 def test_even_a_first_line_may_be_torn_and_lines_may_be_long(tmp_path: Path) -> None:
     output, rejects = tmp_path / "out", tmp_path / "rejects"
     output.write_bytes(b'{"ro')
@@ -112,7 +121,7 @@ def test_even_a_first_line_may_be_torn_and_lines_may_be_long(tmp_path: Path) -> 
         assert output.read_bytes() == b""
         for number in (1, 2):
             line = answer(number).line
-            journal.write(Ranked(number, line.replace(b'"m"', b'"' + b"m" * 300_000 + b'"')))
+            journal.write(Ranked(number, line.replace(b'"m"', b'"' + b"m" * 300_000 + b'"'), "m"))
     output.write_bytes(output.read_bytes()[:-2])
     with Journal(output, rejects) as journal:
         assert journal.done == 1

@@ -99,6 +99,13 @@ def test_settings_survive_the_way_through_the_environment() -> None:
     assert again.allow_host == ("box", "other")
 
 
+def test_a_flag_that_is_empty_takes_precedence_in_a_child_too() -> None:
+    inherited = {"XDG_RUNTIME_DIR": "/run/user/7", "OPENVINO_RERANKER_UDS": "/x", "OPENVINO_RERANKER_ALLOW_HOST": "box"}
+    settings = read_settings(parsed("serve", "--uds", "", "--allow-host", ""), inherited)
+    child = read_settings(parsed("serve"), inherited | as_environment(settings))
+    assert (child.uds, child.allow_host) == (None, ())
+
+
 def test_spec_lists_every_setting_with_its_default() -> None:
     spec = (ROOT / "SPEC.md").read_text()
     for setting in SETTINGS:

@@ -12,10 +12,10 @@ from typing import Any
 import kubernetes_validate
 import pytest
 import yaml
-from openvino_reranker.cli.http import API_KEY_VARIABLE
 from openvino_reranker.cli.main import make_parser
 from openvino_reranker.cli.setting_table import SETTINGS
 from openvino_reranker.cli.settings import read_settings
+from openvino_reranker.client.over_http import API_KEY_VARIABLE
 from openvino_reranker.tests.processes import ROOT
 
 DEPLOY = ROOT / "deploy"

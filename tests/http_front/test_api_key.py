@@ -1,10 +1,12 @@
 """Where there is an API key, nobody is served without it, and health says nothing about it."""
 
+import asyncio
 from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
 import pytest
+from openvino_reranker.client import AsyncHttpReranker, HttpReranker, InvalidRequest, Unavailable
 from openvino_reranker.http_front.api_key import BadKeyFile, read_keys
 from openvino_reranker.tests.processes import Program, run_program
 from starlette.datastructures import Headers
@@ -15,7 +17,7 @@ BODY = {"query": "q", "documents": ["d"]}
 @pytest.fixture(scope="module")
 def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     file = tmp_path_factory.mktemp("keys") / "keys"
-    file.write_text("# two of them\nfirst key\n\nsecond\n")
+    file.write_text("# two of them\nfirst key\n\n  # and the other\nsecond\n", "utf-8")
     file.chmod(0o600)
     settings = {"OPENVINO_RERANKER_RUNTIME_DIR": str(file.parent), "OPENVINO_RERANKER_API_KEY": "of the environment"}
     with Program("http", "--port", "0", "--api-key-file", str(file), **settings) as program:
@@ -39,7 +41,14 @@ def test_a_valid_key_is_admitted(url: str, headers: dict[str, str]) -> None:
 
 
 @pytest.mark.parametrize(
-    "headers", [{}, {"Authorization": "Bearer wrong"}, {"Authorization": "Bearer"}, {"X-API-Key": ""}]
+    "headers",
+    [
+        {},
+        {"X-API-Key": "# and the other"},
+        {"Authorization": "Bearer wrong"},
+        {"Authorization": "Bearer"},
+        {"X-API-Key": ""},
+    ],
 )
 @pytest.mark.parametrize("path", ["/rerank", "/v1/models", "/metrics", "/info", "/nothing"])
 def test_without_one_nothing_is_told(url: str, headers: dict[str, str], path: str) -> None:
@@ -85,3 +94,20 @@ def test_keys_of_a_file_that_others_read_are_none(tmp_path: Path) -> None:
     assert "chmod 600" in done.stderr
     assert not read_keys(None, " ")
     assert read_keys(None, "key\n").admit(Headers({"x-api-key": "key"}))
+
+
+def test_our_own_clients_have_a_key_of_the_program_or_of_the_environment(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for client in (HttpReranker(url), HttpReranker(url, api_key="wrong")):
+        with client, pytest.raises(InvalidRequest, match="an API key is needed"):
+            client.rerank("q", ["d"])
+    with HttpReranker(url, api_key="second") as client, pytest.raises(Unavailable):  # there is no broker
+        client.rerank("q", ["d"])
+    with pytest.raises(ValueError, match="printable ASCII"):
+        HttpReranker(url, api_key="two\nlines")
+    monkeypatch.setenv("OPENVINO_RERANKER_API_KEY", "second\n")
+    with HttpReranker(url) as client, pytest.raises(Unavailable):
+        client.rerank("q", ["d"])
+    with pytest.raises(Unavailable):
+        asyncio.run(AsyncHttpReranker(url).rerank("q", ["d"]))

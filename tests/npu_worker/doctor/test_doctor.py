@@ -165,6 +165,15 @@ def test_the_service_around_it(tiny: ReadyModel, tmp_path: Path) -> None:
     assert "device lock" not in by_name(check_sockets(tmp_path))
 
 
+def test_a_socket_that_is_closed_to_this_user_is_no_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def closed(path: Path) -> int | None:
+        raise PermissionError(f"{path} is another user's")
+
+    monkeypatch.setattr("openvino_reranker.npu_worker.doctor.service.find_listener", closed)
+    (tmp_path / "requests.sock").touch()
+    assert [(each.level, each.to_do) for each in check_sockets(tmp_path)] == [("ok", "")] * 2
+
+
 def test_readme_gives_the_same_advice() -> None:
     readme = (ROOT / "README.md").read_text()
     for text in (advice.RELEASES, advice.UDEV_RULE, advice.LEFT_OVER, "loginctl terminate-user $USER", "1.17.17"):
