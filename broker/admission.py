@@ -21,7 +21,7 @@ class Admission:
     A caller's named stream may hold as much as is still free of the caller's bound, so that one stream cannot
     lock the others out.
 
-    Law of this class: every ``enter`` is matched by one ``leave`` of the same amounts.
+    Invariant: every ``enter`` is matched by one ``leave`` of the same amounts.
     """
 
     def __init__(self, limits: Limits) -> None:

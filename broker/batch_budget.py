@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-#: Take the whole queue if it costs at most so many times the target: a second batch for the rest would hold less
+#: Take the whole queue if it costs at most this many times the target: a second batch for the rest would hold less
 #: than half of what makes a device work well.
 _ROUND_UP = 1.5
 #: Bytes of texts in a batch: far below ZeroMQ's limit on a frame, which would cut the worker's connection, and

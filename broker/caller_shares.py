@@ -7,18 +7,18 @@ from ..protocol.status_messages import CallerStatus
 
 #: Half-life of a token's weight, s.
 HALF_LIFE_S = 60.0
-#: So many callers are shown, those with the most tokens.
+#: Callers shown: those with the most tokens.
 SHOWN = 10
-#: So many callers are remembered at least, and twice as many at most.
+#: Callers remembered: this many at least, twice as many at most.
 _REMEMBERED = 256
-#: Tokens that count so many times as much as when the sums were last scaled are scaled again, as a power of two.
+#: The sums are scaled again when a new token weighs more than this, as a power of two, compared with the last time.
 _LARGEST_WEIGHT = 64.0
 
 
 class CallerShares:
     """Tokens of each caller, halved every ``HALF_LIFE_S``.
 
-    Law of this class: sums are kept in the weight of the time ``_since``. A later token is added with a weight that
+    Invariant: sums are kept in the weight of the time ``_since``. A later token is added with a weight that
     is larger by what the sums should have lost meanwhile, so that nothing is touched while nothing happens.
     """
 

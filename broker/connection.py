@@ -17,7 +17,7 @@ class Connection:
     """A peer's connection, from accept to close. It never waits.
 
     Args:
-        made: The accepted socket; the connection takes ownership.
+        accepted: The accepted socket; the connection takes ownership.
         identity: What the broker calls it.
         max_message_bytes: The largest message it may send.
     """

@@ -1,6 +1,6 @@
 """The broker's decisions: messages and ``now`` go in, actions come out.
 
-Laws of this file:
+Invariants:
 
 1. No socket, no clock, no logger. Time is a parameter (seconds, monotonic).
 2. Every accepted request is answered exactly once, or forgotten with its caller; ``RequestLifecycle`` sees to it.

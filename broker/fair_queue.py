@@ -11,7 +11,7 @@ Within a caller, requests of one stream go first come, first served, and streams
 queueing (Goyal, Vin & Cheng 1996): a request starts, in the caller's own time, where the stream's request before
 it ends, or now if that is later; the one that starts first is served first.
 
-Laws of this file:
+Invariants:
 
 1. A caller is in the ring exactly while it has waiting pairs.
 2. Between two callers that wait all the time, what they were given differs by at most ``QUANTUM + ADVANCE``
@@ -34,9 +34,9 @@ QUANTUM = 512
 ADVANCE = 512
 #: Tokens a caller that was away may have missed and still be given: two batches of a slow device.
 CATCH_UP = 1024
-#: So many callers that are away are remembered.
+#: Absent callers that are remembered.
 _REMEMBERED = 1024
-#: A batch is filled from so many callers, those whose turn is next: a bound on the work per pair.
+#: Callers that a batch is filled from, those whose turn is next: a bound on the work per pair.
 _COMPANY = 16
 
 
@@ -146,7 +146,7 @@ class FairQueue:
         Args:
             budget: What the batch may still take.
             length: The batch's length so far, tokens; None when it is empty (then its first pair sets it).
-            cost: What the device runs for a pair of so many tokens, in padded tokens.
+            cost: Maps a pair's tokens to what the device runs for it, in padded tokens.
         """
         lead = True
         while self._ring:

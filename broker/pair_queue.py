@@ -15,7 +15,7 @@ from .batch_budget import BatchBudget
 from .fair_queue import FairQueue
 from .request import Entry, Request, RowKey
 
-#: One batch in so many starts with bulk work when both classes wait.
+#: Every n-th batch starts with bulk work when both classes wait.
 BULK_EVERY = 8
 
 
@@ -29,7 +29,7 @@ class IsolatedRetry(NamedTuple):
 class PairQueue:
     """Requests with pairs that have not started.
 
-    Law of this class: the first of ``_isolated`` is a pair whose request is still wanted.
+    Invariant: the first of ``_isolated`` is a pair whose request is still wanted.
     """
 
     def __init__(self) -> None:
@@ -120,7 +120,7 @@ class PairQueue:
 
         Args:
             budget: What the batch may take.
-            cost: What the device runs for a pair of so many tokens, in padded tokens.
+            cost: Maps a pair's tokens to what the device runs for it, in padded tokens.
         """
         budget.extend_to_cover(map(cost, chain(self._interactive.lengths(), self._bulk.lengths())))
         bulk_first = bool(self._bulk) and self._batches_without_bulk >= BULK_EVERY - 1

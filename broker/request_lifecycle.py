@@ -1,6 +1,6 @@
 """A request's life in the broker: accepted or refused, scored pair by pair, answered exactly once or forgotten.
 
-Laws of this file:
+Invariants:
 
 1. An accepted request leaves ``table``, ``queue`` and ``admission`` together, in ``_forget``.
 2. Nothing but ``_answer`` sends an answer to it, and ``_answer`` forgets it; or it is forgotten because its

@@ -42,7 +42,7 @@ _SCRATCH_BYTES = 1 << 18
 _ACCEPT_AGAIN_S = 1.0
 #: How long a closing router goes on sending its last messages, s.
 _LINGER_S = 0.3
-#: A line about a peer that was disconnected is written at most once in so many seconds.
+#: Shortest time between two log lines about disconnected peers, s.
 _COMPLAIN_EVERY_S = 1.0
 
 _HUNG_UP = select.EPOLLHUP | select.EPOLLERR
@@ -283,7 +283,7 @@ class Router:
         if (now := time.monotonic()) >= self._complain_at:
             self._complain_at = now + _COMPLAIN_EVERY_S
             logger.warning(
-                "disconnected pid %d of uid %d from %s: %s (%d connections so far)",
+                "disconnected pid %d of uid %d from %s: %s (%d disconnected so far)",
                 connection.pid,
                 connection.uid,
                 self.path.name,

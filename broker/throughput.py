@@ -16,7 +16,7 @@ _NEWEST = 0.2
 _FIRST_BUDGET = 512.0
 #: The smallest batch, tokens: below it a device works at a fraction of its rate, so it would only get slower.
 _LEAST_BUDGET = 512.0
-#: A batch takes so much of what waits, if that is more than the usual batch and at most so many of these.
+#: A batch takes this share of what waits if that is more than the usual batch, and at most this many usual batches.
 _SHARE_OF_WAITING = 1 / 6
 _DEEPEST = 3.0
 
@@ -48,7 +48,7 @@ class ThroughputEstimator:
         return min(self._max_length, SPECIAL_TOKENS + round(size / self._bytes_per_token))
 
     def cost(self, tokens: int) -> float:
-        """Return what the device runs for a pair of so many tokens, in padded tokens."""
+        """Return what the device runs for a pair of this length, in padded tokens."""
         for bucket in self._buckets:
             if tokens <= bucket.tokens:
                 return bucket.cost
@@ -71,7 +71,7 @@ class ThroughputEstimator:
         return BatchBudget(min(max(target, _LEAST_BUDGET), self._most_tokens), self._most_tokens)
 
     def wait_ms(self, tokens: int) -> int:
-        """Estimate how long pairs of so many tokens will take, ms; at least 1000 (``Retry-After`` has seconds)."""
+        """Estimate how long this many tokens will take, ms; at least 1000 (``Retry-After`` has seconds)."""
         return max(1000, round(tokens / (self.tokens_per_ms or _FIRST_BUDGET / self._batch_ms)))
 
     def learn(self, entries: Sequence[Entry], result: BatchResult) -> None:

@@ -1,6 +1,6 @@
 """The workers' half of the broker's decisions: who serves, what each of a worker's messages means, who gets a batch.
 
-Law of this file: what a message on the workers' socket means depends on where its connection stands (``Standing``), by
+Invariant: what a message on the workers' socket means depends on where its connection stands (``Standing``), by
 this table, which ``DECISIONS`` writes down. A connection is UNKNOWN until it says hello, and again when it has closed::
 
     message          UNKNOWN                    SERVING                     DISMISSED

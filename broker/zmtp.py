@@ -5,7 +5,7 @@ collects the parts of a message, without bound and unseen, before it passes any 
 peer: one caller could make it use all memory. Here every length is checked when it is announced, before the data is
 read.
 
-Laws of this file:
+Invariants:
 
 1. No socket, no clock.
 2. A message has at most ``MAX_PARTS`` parts; its first is short. Nothing over a bound is ever kept.

@@ -3,6 +3,7 @@
 import argparse
 import contextlib
 import json
+import math
 import os
 import sys
 from dataclasses import replace
@@ -14,6 +15,7 @@ from ..bench.run import Group, Seen, run_load
 from ..bench.target import Caller, Target
 from ..bench.texts import Workload
 from ..protocol.errors import RerankError
+from .argument_types import positive
 from .model_choice import find_model
 from .settings import Settings, read_settings
 from .target import add_target, target_of
@@ -40,7 +42,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="CxP",
         help="C callers with P passages per request; append ':bulk' for the bulk class; may be repeated (default 8x20)",
     )
-    parser.add_argument("--requests", type=int, default=10, metavar="N", help="requests of each caller (default 10)")
+    parser.add_argument(
+        "--requests", type=positive, default=10, metavar="N", help="requests of each caller (default 10)"
+    )
     parser.add_argument(
         "--repeat",
         type=_share,
@@ -144,7 +148,10 @@ def _group(text: str) -> Group:
 
 
 def _share(text: str) -> float:
-    share = float(text)
+    try:
+        share = float(text)
+    except ValueError:
+        share = math.nan
     if not 0 <= share <= 1:
-        raise argparse.ArgumentTypeError(f"{text} is not a share from 0 to 1")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a share from 0 to 1")
     return share

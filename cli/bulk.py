@@ -14,6 +14,7 @@ from ..bulk.row import Outcome, Row
 from ..bulk.source import open_source
 from ..client.sync import Reranker
 from ..protocol.errors import Overloaded, RerankError, ServiceError
+from .argument_types import positive
 from .settings import Settings, read_settings
 
 #: Rows under way at once: enough to keep the queue full even with ten candidates each.
@@ -36,8 +37,8 @@ After Ctrl-C, a kill or a power cut, run the same command again: it continues wh
 twice. A Parquet OUT appears when all rows are done; until then they are in OUT.partial.jsonl. Rows that cannot be
 ranked are set aside in OUT.rejected.jsonl: each with its number, what is wrong with it, and the row itself.
 
-Requests have priority 'bulk', so that people's questions go first. A full queue or a restart of the service is waited
-for. Exit status: 0 all rows are ranked, 3 all but those set aside, 1 not finished, 130 stopped.
+Requests have priority 'bulk', so that people's questions go first. It waits while the queue is full or the
+service restarts. Exit status: 0 all rows are ranked, 3 all but those set aside, 1 not finished, 130 stopped.
 """
 
 
@@ -46,11 +47,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("source", metavar="IN", type=Path, help="the rows: JSON lines, or Parquet by its name")
     parser.add_argument("output", metavar="OUT", type=Path, help="the rankings, in either format")
     parser.add_argument(
-        "-k", "--top-k", type=_positive, default=None, metavar="N", help="how many of a row's candidates to keep"
+        "-k", "--top-k", type=positive, default=None, metavar="N", help="how many of a row's candidates to keep"
     )
     parser.add_argument(
         "--at-once",
-        type=_positive,
+        type=positive,
         default=_AT_ONCE,
         metavar="N",
         help=f"rows under way at once, on each node (default {_AT_ONCE})",
@@ -62,12 +63,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="ADDRESS",
         help="rank on this Ray cluster: HOST:PORT, or 'auto' for the one of this machine; needs the extra ray",
     )
-
-
-def _positive(text: str) -> int:
-    if not text.isdecimal() or not int(text):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of 1 or more")
-    return int(text)
 
 
 def run(arguments: argparse.Namespace) -> int:

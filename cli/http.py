@@ -48,8 +48,8 @@ def run(arguments: argparse.Namespace) -> int:
     for each in listening:
         if not keys and each.family != socket.AF_UNIX and not ip_address(each.getsockname()[0]).is_loopback:
             logger.warning(
-                "listening on %s: others on the network can reach this service, and nothing asks who they are; "
-                "--api-key-file lets in those alone who have a key",
+                "listening on %s: anyone on the network can use this service without authentication; "
+                "require a key with --api-key-file",
                 address(each),
             )
     hosts = [*settings.allow_host, *names_of(settings.host, listening)]

@@ -14,7 +14,8 @@ from .settings import SettingError, add_settings
 _DESCRIPTION = """A local rerank service for RAG: one process owns the NPU (or the CPU), every program shares it.
 
 first time:   openvino-reranker pull       get a model and make it ready
-              openvino-reranker serve      run the service (--device CPU without an NPU)
+              openvino-reranker serve      run the service
+              (without an NPU: both with --device CPU)
 then:         openvino-reranker rerank "a question" "a passage" "another passage"
               openvino-reranker smoke --url http://127.0.0.1:18818
 """

@@ -52,8 +52,9 @@ def find_model(settings: Settings) -> Path:
     if folder is None:
         model = f" {settings.model}" if settings.model else ""
         weights = "" if settings.precision == "auto" else f" --precision {settings.precision}"
+        device = "" if settings.device == "NPU" else f" --device {settings.device}"
         raise ModelUnusable(
             f"no model{model} ({' or '.join(precisions)}) is ready under {settings.cache}; "
-            f"get it with 'openvino-reranker pull{model}{weights}'"
+            f"get it with 'openvino-reranker pull{model}{weights}{device}'"
         )
     return folder

@@ -54,7 +54,7 @@ COMMANDS_WITH_WEIGHTS = ("serve", "worker", "pull", "doctor", "bench")
 
 SETTINGS = (
     Setting("host", "127.0.0.1", str, "address the HTTP front listens on", ("serve", "http")),
-    Setting("port", 18818, whole(0, 65535), "its port (0: any free one)", ("serve", "http")),
+    Setting("port", 18818, whole(0, 65535), "port of the HTTP front (0: any free one)", ("serve", "http")),
     Setting(
         "allow_host",
         (),
@@ -120,7 +120,7 @@ SETTINGS = (
         "max_windows",
         DEFAULT_PLAN.max_windows,
         whole(1, DEFAULT_LIMITS.windows),
-        "most windows to read a document in that is longer than the model's input",
+        "maximum windows for a document longer than the model's input",
         ("serve", "broker"),
     ),
     Setting(

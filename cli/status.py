@@ -91,7 +91,7 @@ def as_text(status: Status) -> str:
         + (f": {worker.model} on {worker.device} ({worker.precision}){rate}" if worker.model else ""),
         f"queue     {queue.requests} requests; {queue.pairs} pairs of {queue.callers} callers are waiting",
         f"served    {counters['requests']} requests, {counters['pairs']} pairs in {counters['batches']} batches "
-        f"({counters['pairs_per_batch']:.1f} pairs, {counters['callers_per_batch']:.1f} callers a batch)",
+        f"({counters['pairs_per_batch']:.1f} pairs, {counters['callers_per_batch']:.1f} callers per batch)",
         f"errors    {errors_in_words(status)}",
         f"pids      {pids}; up {status.uptime_s:.0f} s",
     ]

@@ -101,14 +101,14 @@ def _means(activity: Activity | None) -> str:
         return "-"
     means = [
         None if activity.queue_ms is None else f"{activity.queue_ms:,.0f} ms in the queue",
-        None if activity.batch_callers is None else f"{activity.batch_callers:.1f} callers a batch",
+        None if activity.batch_callers is None else f"{activity.batch_callers:.1f} callers per batch",
         None if activity.padding is None else f"{activity.padding:.0%} padding",
     ]
     return ", ".join(filter(None, means)) or "-"
 
 
 def _callers(status: Status) -> str:
-    """Return the busiest callers' shares of the tokens, lately."""
+    """Return the busiest callers' recent shares of the tokens."""
     return ", ".join(f"{caller.name} {caller.share:.0%}" for caller in status.callers[:_CALLERS]) or "-"
 
 

@@ -1,6 +1,6 @@
 """Decides when ``serve`` starts a component, and when it kills one that no longer reports.
 
-Laws of this file: no process, no socket, no clock, no logger. Time is a parameter (s, monotonic). What a component
+Constraints: no process, no socket, no clock, no logger. Time is a parameter (s, monotonic). What a component
 reports is sd_notify(3), so that ``serve`` judges by the same reports as systemd does.
 """
 

@@ -1,6 +1,6 @@
 """Requests in progress: who waits for which answer. Plain bookkeeping, no socket and no clock.
 
-Law of this file: every entry leaves exactly once, by ``resolve``, ``forget``, ``to_resend`` or ``fail_all``.
+Invariant: every entry leaves exactly once, by ``resolve``, ``forget``, ``to_resend`` or ``fail_all``.
 """
 
 import copy

@@ -98,7 +98,7 @@ def _document(value: Raw, where: str, limits: Limits) -> tuple[bytes, str | None
         raise TooLarge(f"{where} is an object of {len(memoryview(value))} bytes, which is more than its text may have")
     document = _decode_document(value)
     if isinstance(document.text, UnsetType):
-        raise InvalidRequest(f"{where} needs a string 'text', not null")
+        raise InvalidRequest(f"{where} has no 'text'")
     if first_byte(document.text) != ord('"'):
         raise InvalidRequest(f"{where} needs a string 'text', not {kind(document.text)}")
     identifier = given(document.id)

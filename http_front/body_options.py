@@ -9,7 +9,7 @@ from ..protocol.errors import InvalidRequest
 from ..protocol.message import REQUEST_CLASSES, RequestClass
 from .raw_json import given, option
 
-#: Of a model's name that is not a short string, so much is kept, for the message that refuses it.
+#: Bytes kept of a model's name that is not a short string, for the message that refuses it.
 _SHOWN_BYTES = 100
 
 

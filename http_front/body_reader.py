@@ -86,7 +86,7 @@ class BodyReader:
                 raise HttpError(
                     408,
                     "request_timeout",
-                    f"the body did not arrive in time: {len(data)} bytes of it did within {clock() - started:.1f} s",
+                    f"the body did not arrive in time: {len(data)} bytes received after {clock() - started:.1f} s",
                 )
             if message["type"] == "http.disconnect":
                 raise ClientDisconnect

@@ -18,7 +18,7 @@ SMALL_BYTES = 256 << 10
 class BodyRoom:
     """The bodies that are being read or answered.
 
-    Law of this class: what a ``Place`` holds is counted until it is left.
+    Invariant: what a ``Place`` holds is counted until it is left.
 
     Args:
         large_bytes: What all large bodies may have together.

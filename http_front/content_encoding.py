@@ -6,7 +6,7 @@ from ..protocol.errors import InvalidRequest, TooLarge
 from .errors import HttpError
 
 _GZIP = 16 + zlib.MAX_WBITS
-#: So much is read and written at a time, so that little is held twice.
+#: Bytes decompressed per step, so that little is held twice.
 _PIECE_BYTES = 1 << 20
 #: Members that a body may be made of: each costs a copy of what follows it, even one that holds nothing.
 MOST_MEMBERS = 1000

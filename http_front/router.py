@@ -82,6 +82,6 @@ class Router:
                 request.state.match = match
                 return route.handler
         if routes:
-            allowed = ", ".join(dict.fromkeys(route.method for _, route in routes))
+            allowed = ", ".join(dict.fromkeys(method for _, route in routes for method in route.methods))
             raise HttpError(405, "method_not_allowed", f"{path} allows {allowed}", {"Allow": allowed})
         raise HttpError(404, "not_found", f"nothing at {path!r}; rerank with POST /v1/rerank")

@@ -1,6 +1,6 @@
 """The worker's connection to whichever broker listens on the workers' socket.
 
-Law of this file: the hello goes out once there is a connection, and again when the broker was lost, asks who we are,
+Invariant: the hello goes out once there is a connection, and again when the broker was lost, asks who we are,
 or has not answered it for a while. Until the broker's welcome nothing else is meant for it.
 """
 

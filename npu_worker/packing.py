@@ -16,9 +16,9 @@ RUN_OVERHEAD_TOKENS = 64
 FULL_RUN_TOKENS = 640
 #: The shortest row of a shape, tokens: less is hardly cheaper.
 _SHORTEST = 32
-#: Lengths of full runs are so many to an octave, but no nearer than 8 tokens: 4 % of padding in the mean.
+#: Lengths of full runs per octave, but no nearer than 8 tokens: 4 % of padding in the mean.
 _FINE = 8
-#: Lengths of small runs.
+#: Lengths of small runs per octave.
 _COARSE = 4
 #: Rows of small runs: for what is left over, and for a lone small request.
 _FEW_ROWS = (1, 2)
@@ -75,14 +75,14 @@ def shape_menu(max_length: int) -> tuple[Shape, ...]:
     return tuple(sorted(shapes, key=lambda shape: (-shape.tokens, shape)))
 
 
-def _row_lengths(max_length: int, an_octave: int) -> list[int]:
-    """Return so many lengths between a length and its double, but at least 8 tokens apart; ``max_length`` is last."""
+def _row_lengths(max_length: int, per_octave: int) -> list[int]:
+    """Return ``per_octave`` lengths between one and its double, at least 8 tokens apart; ``max_length`` is last."""
     lengths = []
     length = min(_SHORTEST, max_length)
     while length < max_length:
         lengths.append(length)
         octave = 1 << (length.bit_length() - 1)
-        length += max(8, octave // an_octave)
+        length += max(8, octave // per_octave)
     return [*lengths, max_length]
 
 
@@ -125,6 +125,6 @@ def pack(lengths: Sequence[int], max_length: int) -> list[Run]:
 
 @lru_cache(maxsize=16384)
 def _cheapest(rows: int, length: int, max_length: int) -> Shape | None:
-    """Return the shape with the fewest tokens that holds so many rows of this length."""
+    """Return the shape with the fewest tokens that holds this many rows of this length."""
     holding = [shape for shape in shape_menu(max_length) if shape.rows >= rows and shape.length >= length]
     return min(holding, key=lambda shape: shape.tokens, default=None)

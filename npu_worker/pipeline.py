@@ -10,7 +10,7 @@ from .device import Device, Wake
 from .job import Job
 from .packing import Run
 
-#: Ask for the next batch when the device will be free in so many ms: enough to fetch and tokenize it.
+#: Ask for the next batch this long before the device will be free, ms: enough to fetch and tokenize it.
 LEAD_MS = 40.0
 #: Jobs held at once: what is held here, nobody can pass or cancel.
 MOST_JOBS = 3

@@ -7,8 +7,8 @@ can: then its text alone has the same tokens as it has inside the passage.
 import itertools
 from collections.abc import Sequence
 
-#: Windows begin so much of a window apart when nobody says otherwise: neighbours share the rest, so that no sentence is
-#: cut in all of them.
+#: Share of a window from the start of one to the next when nobody says otherwise: neighbours share the rest, so
+#: that no sentence is cut in all of them.
 DEFAULT_STRIDE = 0.75
 
 

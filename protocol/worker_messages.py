@@ -132,7 +132,7 @@ class WorkerWelcome(Message, frozen=True, tag="worker_welcome", gc=False):
 
 
 class WindowPlan(msgspec.Struct, frozen=True, array_like=True):
-    """How a long document is to be read: at most so many windows, which begin ``stride`` tokens apart (0: default)."""
+    """How a long document is to be read: ``max_windows`` windows at most, ``stride`` tokens apart (0: default)."""
 
     max_windows: Annotated[int, Meta(ge=1)] = 1
     stride: Count = 0

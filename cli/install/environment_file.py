@@ -13,7 +13,7 @@ _HEAD = """\
 # Settings of the rerank service's units. This file is yours: install-units does not touch it again.
 # Uncomment and change what you need, then:
 #   {systemctl} restart openvino-reranker.target
-# Host, port and device are in the units too: after changing one of them, first run
+# Host, port, device and the folder of a model of your own are in the units too: after changing one, first run
 #   openvino-reranker install-units{option} && {systemctl} daemon-reload
 # and after changing host or port also
 #   {systemctl} restart openvino-reranker-http.socket

@@ -12,6 +12,7 @@ import sys
 from ipaddress import ip_address
 from pathlib import Path
 
+from ...client.over_http import API_KEY_VARIABLE
 from ...daemon.atomic_write import write_atomically
 from ...npu_worker.errors import PERMANENT, ModelUnusable
 from ...npu_worker.model.card import WEIGHTS_FILE
@@ -79,6 +80,12 @@ def run(arguments: argparse.Namespace) -> int:
         print(f"openvino-reranker: cannot read or write {error.filename}: {error.strerror}", file=sys.stderr)
         return 1
     _warn_if_not_installed()
+    if API_KEY_VARIABLE in os.environ:
+        print(
+            f"openvino-reranker: warning: {API_KEY_VARIABLE} is set here, but it is not written down, so the services "
+            "ask for no key; use --api-key-file",
+            file=sys.stderr,
+        )
     if arguments.kind == "system":
         _warn_of_closed_folders(values)
     print(_next_steps(arguments.kind, settings))
@@ -198,10 +205,11 @@ def _warn_of_closed_folders(values: TemplateValues) -> None:
 
 def _next_steps(kind: Kind, settings: Settings) -> str:
     check = f"  openvino-reranker smoke --url {url_of(settings.host, settings.port)}"
+    device = "" if settings.device == "NPU" else f" --device {settings.device}"
     if kind == "user":
         return f"""
 next (nothing was started or enabled):
-  openvino-reranker pull                                 # if there is no model yet
+  {f"openvino-reranker pull{device}":<54} # if there is no model yet
   systemctl --user daemon-reload
   systemctl --user enable --now openvino-reranker.target
 {check}
@@ -211,7 +219,7 @@ after another host or port also: systemctl --user restart openvino-reranker-http
     return f"""
 next, as root (nothing was started or enabled):
   systemd-sysusers                                       # creates the user openvino-reranker
-  openvino-reranker pull --cache {_SYSTEM_CACHE}
+  openvino-reranker pull --cache {_SYSTEM_CACHE}{device}
   systemctl daemon-reload
   systemctl enable --now openvino-reranker.target
 {check}

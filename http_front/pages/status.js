@@ -6,11 +6,11 @@ import { shortName, showState, watchStatus } from "./service.js";
 import { bytes, duration, milliseconds, number, percent, some } from "./words.js";
 
 const CHARTS = [
-  new Chart("Pairs a second", (sample) => sample.pairs, (value) => number(value, 1)),
+  new Chart("Pairs per second", (sample) => sample.pairs, (value) => number(value, 1)),
   new Chart("Device busy", (sample) => sample.device, percent, 1),
   new Chart("Pairs waiting", (sample) => sample.queued, (value) => number(value)),
   new Chart("Time in the queue", (sample) => sample.queue_ms, milliseconds),
-  new Chart("Callers a batch", (sample) => sample.batch_callers, (value) => number(value, 1)),
+  new Chart("Callers per batch", (sample) => sample.batch_callers, (value) => number(value, 1)),
   new Chart("Padding", (sample) => sample.padding, percent, 1),
 ];
 /** Why workers were lost, in words. */
@@ -98,7 +98,7 @@ function showCallers(callers) {
       el("td", { class: "wide" }, el("span", {}, percent(caller.share)), bar),
       el("td", {}, number(caller.pairs)));
   });
-  const none = el("tr", {}, el("td", { colspan: 3, class: "none" }, "Nobody has asked lately."));
+  const none = el("tr", {}, el("td", { colspan: 3, class: "none" }, "No recent requests."));
   byId("callers").tBodies[0].replaceChildren(...(rows.length ? rows : [none]));
 }
 
@@ -132,7 +132,7 @@ function showCounts({ counters, worker }) {
     ["Batches", `${number(counters.batches)}; ${number(counters.pairs_per_batch, 1)} pairs, ${number(counters.callers_per_batch, 1)} callers each`],
   ]));
   byId("errors").replaceChildren(...terms([
-    ["Refused: wrong", number(counters.refused_invalid)],
+    ["Refused: invalid", number(counters.refused_invalid)],
     ["Refused: queue full", number(counters.refused_overloaded)],
     ["Refused: not serving", number(counters.refused_unavailable)],
     ["Expired", number(counters.expired_requests)],

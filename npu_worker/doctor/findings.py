@@ -28,7 +28,7 @@ def warning(about: str, found: str, to_do: str) -> Finding:
     return Finding(about, "warning", found, to_do)
 
 
-def problem(about: str, found: str, to_do: str) -> Finding:
+def problem(about: str, found: str, to_do: str = "") -> Finding:
     """Return a finding that stops the service from working."""
     return Finding(about, "problem", found, to_do)
 

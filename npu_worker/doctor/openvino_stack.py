@@ -31,7 +31,7 @@ def check_openvino(core: Any, version: str) -> list[Finding]:
     try:
         check_plugin(core)
     except WorkerError as error:
-        findings.append(problem("NPU plugin", str(error), "see above"))
+        findings.append(problem("NPU plugin", str(error)))
     else:
         findings += _plugin(core, devices)
     return [*findings, *check_libraries(loads), *check_packages(read_packages())]

@@ -54,7 +54,7 @@ class Try:
 
 @dataclass(frozen=True, slots=True)
 class Best:
-    """The setting to recommend: it makes pairs/s so many times what the present one makes."""
+    """The setting to recommend: with it pairs/s are this many times those of the present one."""
 
     variant: str
     options: dict[str, str]

@@ -1,4 +1,4 @@
-"""How fast a bucket is: rows a second, with so many in flight, and what frequency the NPU had meanwhile."""
+"""How fast a bucket is: rows per second, with this many in flight, and what frequency the NPU had meanwhile."""
 
 import queue
 import threading

@@ -144,7 +144,6 @@ class BusyMonitor:
         return {
             "npu_busy_us": tally.total,
             "npu_occupied_share": round(tally.share, 4),
-            "npu_occupied_means": "occupied, device-wide",
             "npu_counter_resets": tally.resets,
             "npu_batches_without_rise": self._still,
         }

@@ -1,6 +1,6 @@
 """The machine under the NPU path: where sysfs is, how OpenVINO is opened, and what passes for an NPU.
 
-Law of this file: nothing in here is a setting. The worker builds ``Platform()`` and nothing else; a test that
+Constraint: nothing in here is a setting. The worker builds ``Platform()`` and nothing else; a test that
 replaces the NPU by a stand-in does so by passing the worker another object.
 """
 

@@ -67,10 +67,10 @@ def test_what_is_done_shows_within_seconds(visit: Visit, service: Service) -> No
     expect(page.locator("#served div").first).to_have_text(f"Requests{before + 3:,.0f}")
     expect(page.locator("#callers tbody tr", has_text=f"pid {os.getpid()}").locator("td").first).to_contain_text("%")
     expect(page.locator(".chart .line").first).to_have_attribute("d", LINE)
-    assert float(value(page, "Callers a batch").replace("–", "1")) >= 1
-    label = page.locator(".chart", has_text="Pairs a second").locator("svg").get_attribute("aria-label")
+    assert float(value(page, "Callers per batch").replace("–", "1")) >= 1
+    label = page.locator(".chart", has_text="Pairs per second").locator("svg").get_attribute("aria-label")
     assert label is not None
-    assert label.startswith("Pairs a second: ")
+    assert label.startswith("Pairs per second: ")
     assert "highest" in label
     for name, pid in service.status().pids().items():
         row = page.locator("#processes tbody tr", has_text={"http": "HTTP front"}.get(name, name))

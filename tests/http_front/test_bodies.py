@@ -139,7 +139,7 @@ def test_a_body_that_does_not_come_is_given_up(sent: int) -> None:
         with pytest.raises(HttpError) as refused:
             await read(BodyReader(BodyRoom(100, 1 << 20, 5), seconds=0.05), caller)
         assert refused.value.http_status == 408
-        assert f"{sent} bytes of it did" in refused.value.message
+        assert f"{sent} bytes received after" in refused.value.message
         assert isinstance(refused.value, RerankError)
 
     run(test)
