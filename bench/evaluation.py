@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from typing import Any
 
-from ..client.endpoint import Ranks
+from ..client.endpoint import SupportsRerank
 from ..client.ranking import Ranking
 from ..protocol.errors import RerankError
 from .judged import DEPTH, JudgedQuery, Quality, quality
@@ -23,7 +23,7 @@ class QueryFailed(Exception):
 
 
 def rerank_all(
-    reranker: Ranks, queries: Sequence[JudgedQuery], on_answer: Callable[[], object]
+    reranker: SupportsRerank, queries: Sequence[JudgedQuery], on_answer: Callable[[], object]
 ) -> tuple[list[Ranking], float]:
     """Have the device rank every query's candidates; return the rankings, and how long all took, s.
 

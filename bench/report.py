@@ -22,7 +22,9 @@ def rss_mb(pids: dict[str, int | None]) -> dict[str, float]:
             lines = Path(f"/proc/{pid}/status").read_text().splitlines()
         except OSError:
             continue
-        sizes[name] = next(int(line.split()[1]) / 1024 for line in lines if line.startswith("VmRSS:"))
+        for line in lines:  # a process that has just ended has no such line
+            if line.startswith("VmRSS:"):
+                sizes[name] = int(line.split()[1]) / 1024
     return {name: round(megabytes, 1) for name, megabytes in sizes.items()}
 
 

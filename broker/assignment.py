@@ -18,7 +18,7 @@ def next_batch(worker: WorkerSession, queue: PairQueue, throughput: ThroughputEs
     if not queue or worker.runs_isolated:
         return None
     if not queue.has_isolated:
-        return InFlight(queue.take(throughput.budget(queue.patient_tokens), throughput.cost))
+        return InFlight(queue.take(throughput.budget(queue.interactive_only_tokens), throughput.cost))
     if worker.in_flight:
         return None
     retry = queue.take_isolated()

@@ -10,7 +10,7 @@ CHUNK_BYTES = 1 << 15
 
 #: What is written at once, bytes; a socket's buffer holds about 200 KiB.
 _PIECE_BYTES = 1 << 20
-_CREDENTIALS = struct.Struct("3i")  # pid, uid, gid: unix(7), SO_PEERCRED
+_CREDENTIALS = struct.Struct("iII")  # pid, uid, gid: unix(7), SO_PEERCRED
 
 
 class Connection:

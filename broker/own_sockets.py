@@ -17,7 +17,7 @@ class OwnSockets:
 
     Args:
         folder: Where; made if missing.
-        but: Names of sockets that are there already.
+        exclude: Names of sockets that are there already.
 
     Attributes:
         listening: The sockets by name: ``requests`` and ``workers``.
@@ -27,12 +27,12 @@ class OwnSockets:
         OSError: They cannot be made.
     """
 
-    def __init__(self, folder: Path, but: Collection[str] = ()) -> None:
+    def __init__(self, folder: Path, exclude: Collection[str] = ()) -> None:
         self.listening: dict[str, socket.socket] = {}
         self._paths: list[Path] = []
         try:
             for name, (file, mode) in _FILES.items():
-                if name in but:
+                if name in exclude:
                     continue
                 make_folder(folder)
                 self.listening[name] = listen(

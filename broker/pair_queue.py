@@ -62,7 +62,7 @@ class PairQueue:
         return self._interactive.callers + self._bulk.callers
 
     @property
-    def patient_tokens(self) -> int:
+    def interactive_only_tokens(self) -> int:
         """Tokens that wait, if all of them are interactive; 0 beside bulk, which must leave the device soon."""
         return 0 if self._bulk else self.tokens
 

@@ -3,14 +3,14 @@
 A message that is large enough to count asks for all its room when its length is announced, and is read only once it
 has it; so those that have room can always finish, and what is on its way is never more than ``total``. A process
 has room for one message of the largest size, whatever it opens, so that it cannot keep others waiting; and while
-others wait, a sender that has had room for ``PATIENCE_S`` without finishing loses it.
+others wait, a sender that has had room for ``UPLOAD_TIMEOUT_S`` without finishing loses it.
 """
 
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 #: How long a message may take to arrive while others wait for its room, s. On one machine 16 MiB take milliseconds.
-PATIENCE_S = 2.0
+UPLOAD_TIMEOUT_S = 2.0
 
 _Key = TypeVar("_Key")
 
@@ -73,13 +73,13 @@ class ReceiveBudget(Generic[_Key]):
         return admitted
 
     def overdue(self, now: float) -> list[_Key]:
-        """Return who must give up its room: others wait, and it has had it for ``PATIENCE_S``."""
+        """Return who must give up its room: others wait, and it has had it for ``UPLOAD_TIMEOUT_S``."""
         if not self._waiting:
             return []
-        return [key for key, claim in self._admitted.items() if now >= claim.since + PATIENCE_S]
+        return [key for key, claim in self._admitted.items() if now >= claim.since + UPLOAD_TIMEOUT_S]
 
     def next_wakeup(self) -> float | None:
         """Return when ``overdue`` may change by time alone, or None."""
         if not self._waiting or not self._admitted:
             return None
-        return min(claim.since for claim in self._admitted.values()) + PATIENCE_S
+        return min(claim.since for claim in self._admitted.values()) + UPLOAD_TIMEOUT_S

@@ -23,8 +23,8 @@ from ..protocol.message import Message
 from ..protocol.worker_messages import Batch, Dismissed, WindowPlan
 from .actions import Action, Note, ToClient, ToWorker
 from .core import DEFAULT_BATCH_MS, DEFAULT_CACHE_BYTES, DEFAULT_PLAN, Broker
+from .grace_period import GracePeriod
 from .own_sockets import OwnSockets, path_of
-from .patience import Patience
 from .peer import Peer
 from .router import Router
 
@@ -89,9 +89,9 @@ class BrokerServer:
             cache_bytes=cache_bytes,
         )
         self._standstill = StandstillDetector(time.monotonic())
-        self._patience = Patience(time.monotonic())
+        self._grace_period = GracePeriod(time.monotonic())
         self._stop_at: float | None = None
-        self._own = OwnSockets(folder, but=listening)
+        self._own = OwnSockets(folder, exclude=listening)
         sockets = {**listening, **self._own.listening}
         self._clients = Router(
             sockets["requests"],
@@ -139,7 +139,7 @@ class BrokerServer:
 
     def _note_standstill(self, now: float, waited: float = 0.0, allowed_s: float | None = None) -> None:
         if self._standstill.note(now, waited, allowed_s):
-            self._patience.begin(now)
+            self._grace_period.begin(now)
             self._broker.resume(now)
 
     def _tick(self) -> None:
@@ -152,7 +152,7 @@ class BrokerServer:
             self._carry_out(self._broker.worker_gone(gone, now))
         for gone in self._clients.closed():
             self._carry_out(self._broker.client_gone(gone, now))
-        if self._patience.judges(now) and not self._workers.unread:
+        if self._grace_period.over(now) and not self._workers.unread:
             self._carry_out(self._broker.tick(now))
         for router in (self._clients, self._workers):
             router.tick(now)
@@ -184,7 +184,7 @@ class BrokerServer:
         wakeups += [router.next_wakeup() for router in (self._clients, self._workers)]
         if (due := self._broker.next_wakeup()) is not None:
             # Not in one sleep: a long one would hide a stall of our own.
-            wakeups.append(min(self._patience.judges_from(due), now + LOOK_EVERY_S))
+            wakeups.append(min(self._grace_period.earliest(due), now + LOOK_EVERY_S))
         due = min((each for each in wakeups if each is not None), default=None)
         return None if due is None else max(0.0, due - now)
 

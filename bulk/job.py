@@ -40,7 +40,7 @@ class Progress:
     done: int
 
 
-def check_places(files: Files) -> None:
+def check_output_paths(files: Files) -> None:
     """Check that nothing is written over the input.
 
     Raises:

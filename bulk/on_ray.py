@@ -17,7 +17,7 @@ import ray
 from ray.exceptions import RayError
 
 from ..client.sync import Reranker
-from .ranker import GivenUp, Ranker, rank_in_order
+from .ranker import JobAborted, Ranker, rank_in_order
 from .row import Outcome, Ranked, Rejected, Row
 
 #: What a node has one of that runs the service: so each of them has one actor, and no other node has any.
@@ -31,13 +31,13 @@ _REACH_S = 10.0
 class _Actor:
     """Ranks batches through its node's broker."""
 
-    def __init__(self, top_k: int | None, at_once: int) -> None:
+    def __init__(self, top_k: int | None, concurrency: int) -> None:
         self._ranker = Ranker(Reranker(), top_k)
-        self._at_once = at_once
+        self._concurrency = concurrency
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, list[Any]]:
         rows = [Row(int(number), bytes(line)) for number, line in zip(batch["number"], batch["line"], strict=True)]
-        outcomes = list(rank_in_order(rows, self._ranker.rank, self._at_once))
+        outcomes = list(rank_in_order(rows, self._ranker.rank, self._concurrency))
         return {
             "number": [outcome.number for outcome in outcomes],
             "line": [outcome.line for outcome in outcomes],
@@ -51,18 +51,18 @@ def cluster(address: str) -> Iterator[int]:
     """Connect to a cluster; yield how many of its nodes run the service.
 
     Raises:
-        GivenUp: There is no cluster, or none of its nodes does.
+        JobAborted: There is no cluster, or none of its nodes does.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     try:
         _check_reachable(address)
         ray.init(address, log_to_driver=False, logging_level=logging.ERROR)
     except (RayError, OSError, ValueError) as error:
-        raise GivenUp(f"no Ray cluster at {address}: {error}") from None
+        raise JobAborted(f"no Ray cluster at {address}: {error}") from None
     try:
         nodes = int(ray.cluster_resources().get(RESOURCE, 0))
         if not nodes:
-            raise GivenUp(
+            raise JobAborted(
                 f"no node of the Ray cluster at {address} says that it runs the service; start each that does with: "
                 f"ray start --address … --resources '{{\"{RESOURCE}\": 1}}'"
             )
@@ -86,11 +86,11 @@ def _check_reachable(address: str) -> None:
     socket.create_connection((parts.hostname, parts.port), _REACH_S).close()
 
 
-def rank_on(nodes: int, rows: Iterable[Row], top_k: int | None, at_once: int) -> Iterator[Outcome]:
+def rank_on(nodes: int, rows: Iterable[Row], top_k: int | None, concurrency: int) -> Iterator[Outcome]:
     """Rank rows on the cluster that is connected and yield what became of them in their order.
 
     Raises:
-        GivenUp: A row could not be done on any node; the message says why.
+        JobAborted: A row could not be done on any node; the message says why.
     """
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
@@ -103,7 +103,7 @@ def rank_on(nodes: int, rows: Iterable[Row], top_k: int | None, at_once: int) ->
         blocks = ray.data.from_items(items).repartition(-(-len(items) // _BATCH))
         done = blocks.map_batches(
             _Actor,
-            fn_constructor_args=(top_k, at_once),
+            fn_constructor_args=(top_k, concurrency),
             batch_size=_BATCH,
             compute=ray.data.ActorPoolStrategy(size=min(nodes, -(-len(items) // _BATCH))),
             num_cpus=0,
@@ -114,4 +114,4 @@ def rank_on(nodes: int, rows: Iterable[Row], top_k: int | None, at_once: int) ->
                 number, line, error = int(item["number"]), bytes(item["line"]), item["error"]
                 yield Rejected(number, error, line) if error else Ranked(number, line, item["model"])
         except RayError as error:
-            raise GivenUp(f"Ray: {str(error).strip().splitlines()[-1]}") from None
+            raise JobAborted(f"Ray: {str(error).strip().splitlines()[-1]}") from None

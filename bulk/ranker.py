@@ -12,7 +12,7 @@ from ..client.ranking import Ranking
 from ..client.sync import Reranker
 from ..protocol.errors import Failed, InvalidRequest, ServiceError, WrongVersion
 from ..protocol.limits import DEFAULT_LIMITS
-from .patience import Patience
+from .retry_policy import RetryPolicy
 from .row import Outcome, Rejected, Row, ranked, read_query
 
 #: Bulk work waits behind all other callers, so it waits as long as the service allows, s.
@@ -23,7 +23,7 @@ _AHEAD = 4
 _LOOK_S = 0.05
 
 
-class GivenUp(Exception):
+class JobAborted(Exception):
     """The job cannot go on; the message says why."""
 
 
@@ -38,7 +38,7 @@ class Ranker:
         reranker: What asks the service.
         top_k: How many candidates of a row to keep; None for all.
         on_wait: Called with what the service said when a row must wait, in any thread.
-        patience: How long to wait for it.
+        retry_policy: How long to wait for it.
     """
 
     def __init__(
@@ -46,12 +46,12 @@ class Ranker:
         reranker: Reranker,
         top_k: int | None = None,
         on_wait: Callable[[ServiceError], object] = lambda _: None,
-        patience: Patience | None = None,
+        retry_policy: RetryPolicy | None = None,
     ) -> None:
         self._reranker = reranker
         self._top_k = top_k
         self._on_wait = on_wait
-        self._patience = patience or Patience(time.monotonic())
+        self._retry_policy = retry_policy or RetryPolicy(time.monotonic())
         self._stopping = threading.Event()
         self._under_way: set[int] = set()
 
@@ -67,7 +67,7 @@ class Ranker:
         """Rank one row.
 
         Raises:
-            GivenUp: The service has answered nothing for long, or speaks another version.
+            JobAborted: The service has answered nothing for long, or speaks another version.
         """
         self._under_way.add(row.number)
         try:
@@ -75,7 +75,7 @@ class Ranker:
             candidates = [msgspec.to_builtins(candidate) for candidate in query.candidates]
             return ranked(row.number, query, self._ask(query.query, candidates))
         except WrongVersion as error:
-            raise GivenUp(str(error)) from None
+            raise JobAborted(str(error)) from None
         except (ValueError, InvalidRequest, Failed) as error:
             return Rejected(row.number, str(error), row.line)
         finally:
@@ -91,29 +91,29 @@ class Ranker:
             except ServiceError as error:
                 if self._stopping.is_set():
                     break
-                pause_s = self._patience.pause_s(error, attempt, time.monotonic())
+                pause_s = self._retry_policy.pause_s(error, attempt, time.monotonic())
                 if pause_s is None:
-                    raise GivenUp(str(error)) from None
+                    raise JobAborted(str(error)) from None
                 self._on_wait(error)
                 attempt += 1
                 self._stopping.wait(pause_s)
             else:
-                self._patience.heard(time.monotonic())
+                self._retry_policy.heard(time.monotonic())
                 return ranking
         raise _Stopped
 
 
-def rank_in_order(rows: Iterable[Row], rank: Callable[[Row], Outcome], at_once: int) -> Iterator[Outcome]:
-    """Rank rows, ``at_once`` at a time, and yield what became of them in their order.
+def rank_in_order(rows: Iterable[Row], rank: Callable[[Row], Outcome], concurrency: int) -> Iterator[Outcome]:
+    """Rank rows, ``concurrency`` at a time, and yield what became of them in their order.
 
-    One that takes long does not hold up the others: they are done ahead of it, ``_AHEAD`` times ``at_once`` at most.
+    One that takes long does not hold up the others: ``_AHEAD`` times ``concurrency`` at most are done ahead of it.
     """
-    pool = ThreadPoolExecutor(at_once, "bulk")
+    pool = ThreadPoolExecutor(concurrency, "bulk")
     under_way: deque[Future[Outcome]] = deque()
     try:
         for row in rows:
             under_way.append(pool.submit(rank, row))
-            if len(under_way) >= _AHEAD * at_once:
+            if len(under_way) >= _AHEAD * concurrency:
                 yield under_way.popleft().result()
         while under_way:
             yield under_way.popleft().result()

@@ -39,7 +39,7 @@ class Rejected:
 Outcome = Ranked | Rejected
 
 
-class Place(msgspec.Struct, frozen=True):
+class RankedCandidate(msgspec.Struct, frozen=True):
     """One candidate's place in a ranking, and its scores."""
 
     id: str
@@ -57,7 +57,7 @@ class Answer(msgspec.Struct, frozen=True):
     model: str
     device: str
     precision: str
-    ranking: list[Place]
+    ranking: list[RankedCandidate]
 
 
 class Rejection(msgspec.Struct, frozen=True):
@@ -85,8 +85,11 @@ def read_query(line: bytes) -> Query:
 def ranked(number: int, query: Query, ranking: Ranking) -> Ranked:
     """Return what the output says of a row."""
     ids = query.ids()
-    places = [Place(ids[hit.index], hit.index, hit.score, hit.relevance_score, hit.truncated) for hit in ranking.hits]
-    answer = Answer(number, str(query.qid), ranking.model, ranking.device, ranking.precision, places)
+    candidates = [
+        RankedCandidate(ids[hit.index], hit.index, hit.score, hit.relevance_score, hit.truncated)
+        for hit in ranking.hits
+    ]
+    answer = Answer(number, str(query.qid), ranking.model, ranking.device, ranking.precision, candidates)
     return Ranked(number, msgspec.json.encode(answer), ranking.model)
 
 

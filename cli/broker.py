@@ -4,7 +4,7 @@ import argparse
 import logging
 
 from ..broker.server import BrokerServer
-from ..daemon.activation import UNIX, WrongDescriptor, adopt_sockets, check_listening, only_one
+from ..daemon.activation import UNIX, WrongDescriptor, adopt_listening_socket, adopt_sockets, only_one
 from ..daemon.notify import Notifier
 from ..daemon.unix_socket import SocketTaken
 from ..protocol.worker_messages import WindowPlan
@@ -31,7 +31,7 @@ def run(arguments: argparse.Namespace) -> int:
         activated = bool(listening)
         for name, descriptor in (("requests", arguments.requests_fd), ("workers", arguments.workers_fd)):
             if descriptor is not None:
-                listening[name] = check_listening(descriptor, f"--{name}-fd", UNIX)
+                listening[name] = adopt_listening_socket(descriptor, f"--{name}-fd", UNIX)
         server = BrokerServer(
             settings.runtime_dir,
             listening,

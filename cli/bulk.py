@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 
-from ..bulk.job import Files, Progress, check_places, finish, is_finished, keep, measure, rows_left
+from ..bulk.job import Files, Progress, check_output_paths, finish, is_finished, keep, measure, rows_left
 from ..bulk.journal import Journal, OutputConflict
-from ..bulk.ranker import GivenUp, Ranker, rank_in_order
+from ..bulk.ranker import JobAborted, Ranker, rank_in_order
 from ..bulk.row import Outcome, Row
 from ..bulk.source import open_source
 from ..client.sync import Reranker
@@ -18,7 +18,7 @@ from .argument_types import positive
 from .settings import Settings, read_settings
 
 #: Rows under way at once: enough to keep the queue full even with ten candidates each.
-_AT_ONCE = 16
+_CONCURRENCY = 16
 #: The exit status when all is done, and rows were set aside.
 REJECTED = 3
 
@@ -50,11 +50,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "-k", "--top-k", type=positive, default=None, metavar="N", help="how many of a row's candidates to keep"
     )
     parser.add_argument(
-        "--at-once",
+        "--concurrency",
         type=positive,
-        default=_AT_ONCE,
+        default=_CONCURRENCY,
         metavar="N",
-        help=f"rows under way at once, on each node (default {_AT_ONCE})",
+        help=f"rows under way at once, on each node (default {_CONCURRENCY})",
     )
     where = parser.add_mutually_exclusive_group()
     where.add_argument("--socket", type=Path, metavar="PATH", help="the broker's requests.sock")
@@ -71,14 +71,14 @@ def run(arguments: argparse.Namespace) -> int:
     files = Files(arguments.source, arguments.output)
     try:
         return _run(arguments, settings, files)
-    except (OSError, ValueError, OutputConflict, GivenUp, RerankError) as error:
+    except (OSError, ValueError, OutputConflict, JobAborted, RerankError) as error:
         print(f"openvino-reranker: {error}", file=sys.stderr)
         return 1
 
 
 def _run(arguments: argparse.Namespace, settings: Settings, files: Files) -> int:
     source = open_source(files.source)
-    check_places(files)
+    check_output_paths(files)
     if is_finished(files):
         files.journal.unlink(missing_ok=True)  # a kill may have left it, and it would be continued
         print(f"{files.output} is complete: nothing is left to do", file=sys.stderr)
@@ -90,7 +90,7 @@ def _run(arguments: argparse.Namespace, settings: Settings, files: Files) -> int
             try:
                 with _Display(progress) as display, _outcomes(arguments, settings, journal, rows, display) as outcomes:
                     keep(outcomes, journal, display.on_row)
-            except (KeyboardInterrupt, GivenUp):
+            except (KeyboardInterrupt, JobAborted):
                 done = progress.done + journal.ranked + journal.rejected
                 print(
                     f"{done} of {progress.total} rows are done; run the same command again to continue", file=sys.stderr
@@ -117,14 +117,14 @@ def _outcomes(
         from ..bulk.on_ray import cluster, rank_on
 
         with cluster(arguments.ray) as nodes:
-            yield rank_on(nodes, rows, arguments.top_k, arguments.at_once)
+            yield rank_on(nodes, rows, arguments.top_k, arguments.concurrency)
         return
     reranker = Reranker(arguments.socket or settings.requests_socket)
     if (model := reranker.status().worker.model) is not None:  # before anything is computed in vain
         journal.check_model(model)
     ranker = Ranker(reranker, arguments.top_k, display.on_wait)
     try:
-        yield rank_in_order(rows, ranker.rank, arguments.at_once)
+        yield rank_in_order(rows, ranker.rank, arguments.concurrency)
     finally:
         ranker.stop()
 

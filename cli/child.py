@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 
 from ..daemon.parent_death import die_with_parent
-from .supervision import Limits, Supervision
+from .supervision import Supervision, SupervisionTimeouts
 
 logger = logging.getLogger("openvino_reranker.serve")
 
@@ -31,7 +31,7 @@ class Child:
         command: str,
         options: Sequence[str],
         environment: dict[str, str],
-        limits: Limits,
+        limits: SupervisionTimeouts,
         sockets: Mapping[str, int] | None = None,
     ) -> None:
         self.command = command

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..npu_worker.npu.plugin_options import read_options
-from .install.places import Places
+from .install.install_paths import InstallPaths
 from .model_choice import find_model, npu_settings
 from .settings import Settings, read_settings
 
@@ -110,7 +110,7 @@ def _offer(best: Mapping[str, Any], settings: Settings) -> None:
     """Print the setting that the sweep found best, and write it into the environment file if the user agrees."""
     lines = setting_lines(best, settings)
     print(f"\nFastest here, {best['factor']} times what is set now ({best['variant']}):\n  " + "\n  ".join(lines))
-    file = Places("user", Path("/")).environment
+    file = InstallPaths("user", Path("/")).environment
     if not (file.exists() and sys.stdin.isatty() and sys.stdout.isatty()):
         print(f"Write these lines into the service's environment file ({file}) and restart it.")
         return

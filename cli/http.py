@@ -7,7 +7,7 @@ import socket
 from ipaddress import ip_address
 
 from ..client.over_http import API_KEY_VARIABLE
-from ..daemon.activation import UNIX_OR_TCP, WrongDescriptor, adopt_sockets, check_listening
+from ..daemon.activation import UNIX_OR_TCP, WrongDescriptor, adopt_listening_socket, adopt_sockets
 from ..daemon.notify import Notifier
 from .addresses import names_of
 from .component import add_log_arguments, start
@@ -35,7 +35,7 @@ def run(arguments: argparse.Namespace) -> int:
         keys = read_keys(settings.api_key_file, os.environ.get(API_KEY_VARIABLE))
         listening = adopt_sockets({"http": UNIX_OR_TCP}).get("http", [])
         if arguments.fd is not None:
-            listening.append(check_listening(arguments.fd, "--fd", UNIX_OR_TCP))
+            listening.append(adopt_listening_socket(arguments.fd, "--fd", UNIX_OR_TCP))
         if not listening:
             listening.append(bind(settings.host, settings.port))
         names = [address(each) for each in listening]

@@ -36,7 +36,7 @@ from .child import Child, exit_in_words
 from .component import add_log_arguments as add_arguments
 from .component import start
 from .settings import Settings, as_environment
-from .supervision import Limits
+from .supervision import SupervisionTimeouts
 
 __all__ = ["EPILOG", "add_arguments", "run"]
 
@@ -59,15 +59,15 @@ class CannotServe(Exception):
     """The service cannot be started here; says why and what to do."""
 
 
-def run(arguments: argparse.Namespace, limits: Limits | None = None) -> int:
+def run(arguments: argparse.Namespace, limits: SupervisionTimeouts | None = None) -> int:
     """Serve until SIGTERM or Ctrl-C; return 0 after a clean stop, else the status of what could not run."""
     settings = start(arguments)
     # First of all, so that a signal is never lost and never ends it half-way with children left.
     with StopSignal(also_wake=(signal.SIGCHLD,)) as stop:
-        return _serve(arguments, settings, limits or Limits(), stop)
+        return _serve(arguments, settings, limits or SupervisionTimeouts(), stop)
 
 
-def _serve(arguments: argparse.Namespace, settings: Settings, limits: Limits, stop: StopSignal) -> int:
+def _serve(arguments: argparse.Namespace, settings: Settings, limits: SupervisionTimeouts, stop: StopSignal) -> int:
     # This needs the extra [http].
     from ..http_front.server import PortTaken, bind
 
@@ -111,7 +111,7 @@ class _Supervisor:
         notifier: Notifier,
         reports: NotifySocket,
         options: Sequence[str],
-        limits: Limits,
+        limits: SupervisionTimeouts,
     ) -> None:
         self._url = url_of(*listening.getsockname()[:2])
         self._sockets = sockets

@@ -11,7 +11,7 @@ from ..protocol.timeouts import DEFAULT_TIMEOUTS
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class SupervisionTimeouts:
     """The timeouts of ``serve``, s."""
 
     #: From the start to ``READY=1``; a component that needs more asks for it (``EXTEND_TIMEOUT_USEC``).
@@ -32,7 +32,7 @@ class Limits:
 class Supervision:
     """The state of one component's process, and what follows from it."""
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: SupervisionTimeouts) -> None:
         self._limits = limits
         self._pause = 0.0
         self._ready_since: float | None = None

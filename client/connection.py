@@ -3,7 +3,7 @@
 ZeroMQ sockets belong to one thread, so the sync client, the async client and the HTTP front all pass their
 requests to this thread and wait for a future. Only the thread writes to the socket. What a broker that died
 had not answered is sent to the next one under the same socket (inference is pure), a few times at most; if
-nothing listens on the socket any more, it is answered ``Unavailable`` after ``PATIENCE_S``.
+nothing listens on the socket any more, it is answered ``Unavailable`` after ``RECONNECT_WINDOW_S``.
 """
 
 import atexit
@@ -33,7 +33,7 @@ logger = logging.getLogger(__name__)
 
 #: How long the socket may have no listener before requests in progress are given up, s: ``serve`` restarts a dead
 #: broker sooner, and with systemd the socket is never without a listener.
-PATIENCE_S = 5.0
+RECONNECT_WINDOW_S = 5.0
 #: How often to look for a listener while there is none, ms.
 _LOOK_MS = 100
 
@@ -58,7 +58,7 @@ class Connection:
         self._pending = PendingTable()
         self._reached = True  # a process listened a moment ago (``shared``); the thread will soon know better
         self._closing = False
-        self._patience_s = PATIENCE_S
+        self._reconnect_window_s = RECONNECT_WINDOW_S
         self._unheard_since: float | None = None  # since when the socket has had no listener
         self._ended: Unavailable | None = None
         self._waker, self._wakened = socket.socketpair()
@@ -154,7 +154,7 @@ class Connection:
 
     def expect_no_other_broker(self) -> None:
         """Answer requests under way as soon as nobody listens on the socket, from now on."""
-        self._patience_s = 0.0
+        self._reconnect_window_s = 0.0
         self._post(lambda _: None)
 
     def cancel(self, request_id: bytes) -> None:
@@ -234,7 +234,7 @@ class Connection:
             now = time.monotonic()
             if self._unheard_since is None:
                 self._unheard_since = now
-            if now - self._unheard_since >= self._patience_s:
+            if now - self._unheard_since >= self._reconnect_window_s:
                 self._fail_all(error)
         else:
             self._unheard_since = None

@@ -13,7 +13,7 @@ from .ranking import Ranking
 from .sync import Reranker
 
 
-class Ranks(Protocol):
+class SupportsRerank(Protocol):
     """What ``Reranker`` and ``HttpReranker`` have in common."""
 
     def rerank(
@@ -30,7 +30,7 @@ class Ranks(Protocol):
         ...
 
 
-class AsyncRanks(Protocol):
+class SupportsAsyncRerank(Protocol):
     """What ``AsyncReranker`` and ``AsyncHttpReranker`` have in common."""
 
     async def rerank(

@@ -7,7 +7,7 @@ from typing import Generic, TypeVar
 
 from ..protocol.errors import DeadlineExceeded, InvalidArgument, RerankError
 from .encoding import Document, check_documents
-from .endpoint import AsyncRanks, Ranks, async_reranker_at, reranker_at
+from .endpoint import SupportsAsyncRerank, SupportsRerank, async_reranker_at, reranker_at
 from .ranking import Ranking
 from .sync import GRACE_S, TIMED_OUT, check_top_k
 
@@ -44,7 +44,7 @@ def rerank_or_keep_order(
     top_k: int | None = None,
     timeout: float = 3.0,
     *,
-    reranker: Ranks | None = None,
+    reranker: SupportsRerank | None = None,
 ) -> FallbackResult[D]:
     """Rerank if the service can, keep the given order if it cannot. Never raises because of the service.
 
@@ -80,7 +80,7 @@ async def arerank_or_keep_order(
     top_k: int | None = None,
     timeout: float = 3.0,
     *,
-    reranker: AsyncRanks | None = None,
+    reranker: SupportsAsyncRerank | None = None,
 ) -> FallbackResult[D]:
     """Do as ``rerank_or_keep_order`` in an asyncio program, with an ``AsyncReranker`` or ``AsyncHttpReranker``."""
     check_top_k(top_k)

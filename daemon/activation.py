@@ -65,11 +65,11 @@ def adopt_sockets(
                 f"descriptor {descriptor} is named {name!r}, which is unknown here; "
                 f"set FileDescriptorName= in its socket unit to {' or '.join(expected)}"
             )
-        adopted.setdefault(name, []).append(check_listening(descriptor, name, expected[name]))
+        adopted.setdefault(name, []).append(adopt_listening_socket(descriptor, name, expected[name]))
     return adopted
 
 
-def check_listening(descriptor: int, name: str, families: Collection[int]) -> socket.socket:
+def adopt_listening_socket(descriptor: int, name: str, families: Collection[int]) -> socket.socket:
     """Return the descriptor as the listening stream socket that it must be.
 
     Raises:

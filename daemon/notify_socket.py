@@ -5,7 +5,7 @@ import struct
 from pathlib import Path
 from types import TracebackType
 
-_CREDENTIALS = struct.Struct("3i")  # pid, uid, gid: unix(7)
+_CREDENTIALS = struct.Struct("iII")  # pid, uid, gid: unix(7)
 _MAX_BYTES = 4096
 
 

@@ -10,7 +10,7 @@ from starlette.types import Message
 
 from ..protocol.errors import InvalidRequest, TooLarge
 from ..protocol.limits import DEFAULT_LIMITS
-from .body_room import SMALL_BYTES, BodyRoom, Place
+from .body_room import SMALL_BYTES, BodyRoom, Reservation
 from .content_encoding import is_gzip
 from .errors import HttpError
 
@@ -31,11 +31,11 @@ _SECOND_LOOK_S = 0.05
 
 @dataclass(slots=True)
 class Body:
-    """A body as it was sent, and its place in memory."""
+    """A body as it was sent, and its reservation in memory."""
 
     data: bytearray
     gzip: bool
-    place: Place
+    reservation: Reservation
 
 
 class BodyReader:
@@ -71,11 +71,11 @@ class BodyReader:
         size = int(announced) if announced.isdecimal() else 0
         if size > self._most_bytes:
             raise TooLarge(f"the body has {announced} bytes; the limit is {self._most_bytes}")
-        with self._room.place() as place:
-            await place.take(self._most_bytes if gzip else size or SMALL_BYTES)
-            yield Body(await self._receive(request, place, size), gzip, place)
+        with self._room.reservation() as reservation:
+            await reservation.take(self._most_bytes if gzip else size or SMALL_BYTES)
+            yield Body(await self._receive(request, reservation, size), gzip, reservation)
 
-    async def _receive(self, request: Request, place: Place, announced: int) -> bytearray:
+    async def _receive(self, request: Request, reservation: Reservation, announced: int) -> bytearray:
         clock = asyncio.get_running_loop().time
         started = clock()
         data = bytearray()
@@ -96,7 +96,7 @@ class BodyReader:
             if not message.get("more_body", False):
                 return data
             if not announced and len(data) > SMALL_BYTES:  # it comes in chunks, and may be any length
-                await place.take(announced := self._most_bytes)
+                await reservation.take(announced := self._most_bytes)
 
 
 async def _within(receiving: Awaitable[Message], seconds: float) -> Message | None:

@@ -18,7 +18,7 @@ SMALL_BYTES = 256 << 10
 class BodyRoom:
     """The bodies that are being read or answered.
 
-    Invariant: what a ``Place`` holds is counted until it is left.
+    Invariant: what a ``Reservation`` holds is counted until it is left.
 
     Args:
         large_bytes: What all large bodies may have together.
@@ -35,13 +35,13 @@ class BodyRoom:
         self.waiting: deque[tuple[int, asyncio.Future[None]]] = deque()
 
     @contextlib.contextmanager
-    def place(self) -> "Iterator[Place]":
-        """Return a place for one request's body, which holds nothing yet."""
-        place = Place(self)
+    def reservation(self) -> "Iterator[Reservation]":
+        """Return a reservation for one request's body, which holds nothing yet."""
+        reservation = Reservation(self)
         try:
-            yield place
+            yield reservation
         finally:
-            place.leave()
+            reservation.leave()
 
     def admit(self) -> None:
         """Admit waiting bodies, in order, as far as they fit."""
@@ -52,7 +52,7 @@ class BodyRoom:
                 turn.set_result(None)
 
 
-class Place:
+class Reservation:
     """What one request holds of the room."""
 
     def __init__(self, room: BodyRoom) -> None:

@@ -85,7 +85,7 @@ class RerankHandler:
             large = body.gzip or len(body.data) > SMALL_BYTES
             parsed = await self._run(large, lambda: _read(body, prefix, _rest if large else lambda: None))
             body.data = bytearray()
-            body.place.shrink(sum(map(len, parsed.texts)))
+            body.reservation.shrink(sum(map(len, parsed.texts)))
             try:
                 if self._strict_model and parsed.model is not None:
                     await self._check_model(parsed.model)

@@ -19,9 +19,9 @@
     │   └── WrongLogits          the scores are not the model's
     ├── DeviceLost           75  the device stopped working; restarting may help
     │   ├── DeviceStuck          it holds a run and finishes none; the process ends without waiting for it
-    │   ├── StoodStill           its busy-time counter does not rise while it claims to work
+    │   ├── CounterStalled       its busy-time counter does not rise while it claims to work
     │   └── CounterLost          its busy-time counter can no longer be read
-    ├── GivenUp              75  the broker gave this worker up: it had been silent, stopped or out of reach
+    ├── WorkerDismissed      75  the broker gave this worker up: it had been silent, stopped or out of reach
     ├── AlreadyOwned         73  another worker owns the device
     └── ModelUnusable        78  the model folder is missing, damaged or not a cross-encoder
 
@@ -124,7 +124,7 @@ class DeviceStuck(DeviceLost):
     """
 
 
-class StoodStill(DeviceLost):
+class CounterStalled(DeviceLost):
     """The busy-time counter does not rise while the device claims to work."""
 
 
@@ -132,7 +132,7 @@ class CounterLost(DeviceLost):
     """The busy-time counter can no longer be read."""
 
 
-class GivenUp(WorkerError):
+class WorkerDismissed(WorkerError):
     """The broker gave this worker up: it had been silent, stopped or out of reach."""
 
     status = 75

@@ -28,7 +28,7 @@ from ..protocol.worker_messages import (
 )
 from .broker_connection import BrokerConnection
 from .device import Device
-from .errors import DeviceStuck, GivenUp, WorkerError
+from .errors import DeviceStuck, WorkerDismissed, WorkerError
 from .job import Job
 from .npu.busy_monitor import BusyMonitor
 from .pending_answers import PendingAnswers
@@ -108,7 +108,7 @@ class WorkerLoop:
 
         Raises:
             Dismissal: Another worker took this one's place.
-            GivenUp: The broker gave this one up, and no other took its place.
+            WorkerDismissed: The broker gave this one up, and no other took its place.
             DeviceStuck: The device finished nothing for ``timeouts.device_stuck`` s.
             WorkerError: The device cannot go on. In all these cases the broker has the batches back.
         """
@@ -243,7 +243,7 @@ class WorkerLoop:
             case Dismissed(reason=reason, replaced=replaced):
                 if replaced:
                     raise Dismissal(reason)
-                raise GivenUp(f"the broker gave this worker up: {reason}")
+                raise WorkerDismissed(f"the broker gave this worker up: {reason}")
 
     def _drop_work(self) -> None:
         """Drop the work of a broker that is gone, or does not know us: the next one does not want it."""

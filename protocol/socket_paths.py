@@ -141,5 +141,5 @@ def find_listener(path: Path) -> int | None:
             if error.errno in (errno.ECONNREFUSED, errno.ENOENT):
                 return None
             raise
-        pid, _uid, _gid = struct.unpack("3i", probe.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+        pid, _uid, _gid = struct.unpack("iII", probe.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
     return int(pid)

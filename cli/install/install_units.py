@@ -22,7 +22,7 @@ from ..addresses import url_of
 from ..model_choice import find_model
 from ..settings import SettingError, Settings, read_settings
 from .environment_file import IN_FILE, assignment, from_anywhere, values_in, variables_in, whole_file
-from .places import Places, add_place_arguments
+from .install_paths import InstallPaths, add_path_arguments
 from .unit_files import Kind, TemplateValues, is_ours, python_folders, render_units, unreachable
 
 #: The worker's ``MemoryMax=`` at least, GiB.
@@ -32,7 +32,7 @@ _SYSTEM_CACHE = Path("/var/cache/openvino-reranker")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's own arguments."""
-    add_place_arguments(parser)
+    add_path_arguments(parser)
     group = parser.add_argument_group("settings", "written to the environment file, if there is none yet")
     for setting in IN_FILE:
         group.add_argument(setting.flag, dest=f"setting_{setting.name}", metavar="VALUE", help=setting.help)
@@ -44,21 +44,21 @@ def run(arguments: argparse.Namespace) -> int:
     Raises:
         SettingError: A setting is wrong, or contradicts the environment file; nothing was written.
     """
-    places = Places(arguments.kind, arguments.root)
+    paths = InstallPaths(arguments.kind, arguments.root)
     if arguments.setting_model:
         arguments.setting_model = from_anywhere(arguments.setting_model)
-    variables = _variables_given(places)
+    variables = _variables_given(paths)
     try:
-        environment = _read(places.environment)
+        environment = _read(paths.environment)
         environ = variables if environment is None else values_in(environment)
         settings = read_settings(arguments, environ)
         _check_address(settings)
         if environment is not None:
-            _check_flags(settings, read_settings(argparse.Namespace(), environ), places.environment)
-            _warn_of_unused(variables, environ, places.environment)
-        values = _template_values(places, settings)
+            _check_flags(settings, read_settings(argparse.Namespace(), environ), paths.environment)
+            _warn_of_unused(variables, environ, paths.environment)
+        values = _template_values(paths, settings)
         files = {
-            places.folder_of(name) / _installed_name(name): text
+            paths.folder_of(name) / _installed_name(name): text
             for name, text in render_units(arguments.kind, values).items()
         }
         if foreign := [path for path in files if path.exists() and not is_ours(path)]:
@@ -72,10 +72,10 @@ def run(arguments: argparse.Namespace) -> int:
                 for setting in IN_FILE
                 if getattr(arguments, f"setting_{setting.name}") or setting.variable in variables
             }
-            text = whole_file(settings, active, places.systemctl, places.option)
-            _write(places.environment, text, dry_run=arguments.dry_run)
+            text = whole_file(settings, active, paths.systemctl, paths.option)
+            _write(paths.environment, text, dry_run=arguments.dry_run)
         else:
-            print(f"{'kept':<10} {places.environment} (yours)")
+            print(f"{'kept':<10} {paths.environment} (yours)")
     except OSError as error:
         print(f"openvino-reranker: cannot read or write {error.filename}: {error.strerror}", file=sys.stderr)
         return 1
@@ -115,11 +115,11 @@ def _write(path: Path, text: str, *, dry_run: bool) -> None:
     print(f"{done:<10} {path}")
 
 
-def _variables_given(places: Places) -> dict[str, str]:
+def _variables_given(paths: InstallPaths) -> dict[str, str]:
     """Return what the environment says of the units, for an environment file that is not there yet."""
     base = os.environ.get("XDG_CACHE_HOME")
     # The user manager may not know that variable.
-    cache = {"OPENVINO_RERANKER_CACHE": f"{base}/openvino-reranker"} if places.kind == "user" and base else {}
+    cache = {"OPENVINO_RERANKER_CACHE": f"{base}/openvino-reranker"} if paths.kind == "user" and base else {}
     return cache | variables_in(os.environ)
 
 
@@ -159,12 +159,12 @@ def _warn_of_unused(variables: dict[str, str], in_file: dict[str, str], file: Pa
         )
 
 
-def _template_values(places: Places, settings: Settings) -> TemplateValues:
+def _template_values(paths: InstallPaths, settings: Settings) -> TemplateValues:
     needed = [settings.model_dir] if settings.model_dir else []
     if settings.model and (path := Path(settings.model).expanduser()).is_absolute() and path.exists():
         needed.append(path)
     return TemplateValues(
-        environment=places.environment_as_seen,
+        environment=paths.environment_as_seen,
         host=settings.host,
         port=settings.port,
         device=settings.device,

@@ -3,8 +3,8 @@
 import argparse
 import sys
 
-from .places import Places
-from .places import add_place_arguments as add_arguments
+from .install_paths import InstallPaths
+from .install_paths import add_path_arguments as add_arguments
 from .unit_files import is_ours
 
 __all__ = ["add_arguments", "run"]
@@ -12,16 +12,16 @@ __all__ = ["add_arguments", "run"]
 
 def run(arguments: argparse.Namespace) -> int:
     """Remove the units that ``install-units`` wrote; the environment file stays, as do drop-ins."""
-    places = Places(arguments.kind, arguments.root)
-    enabled = [link for link in places.units.glob("*.wants/openvino-reranker*") if link.is_symlink()]
+    paths = InstallPaths(arguments.kind, arguments.root)
+    enabled = [link for link in paths.units.glob("*.wants/openvino-reranker*") if link.is_symlink()]
     if enabled:
         print(
             f"openvino-reranker: the units are still enabled ({enabled[0]}); first run:\n"
-            f"  {places.systemctl} disable --now openvino-reranker.target openvino-reranker-worker.service",
+            f"  {paths.systemctl} disable --now openvino-reranker.target openvino-reranker-worker.service",
             file=sys.stderr,
         )
         return 1
-    folders = dict.fromkeys((places.units, places.sysusers))
+    folders = dict.fromkeys((paths.units, paths.sysusers))
     ours = [path for folder in folders for path in sorted(folder.glob("openvino-reranker*")) if is_ours(path)]
     try:
         for path in ours:
@@ -31,7 +31,7 @@ def run(arguments: argparse.Namespace) -> int:
     except OSError as error:
         print(f"openvino-reranker: cannot remove {error.filename}: {error.strerror}", file=sys.stderr)
         return 1
-    if places.environment.exists():
-        print(f"{'kept':<10} {places.environment} (yours; remove it yourself)")
-    print(f"\nnext:\n  {places.systemctl} daemon-reload" if ours else "no units written by install-units are there")
+    if paths.environment.exists():
+        print(f"{'kept':<10} {paths.environment} (yours; remove it yourself)")
+    print(f"\nnext:\n  {paths.systemctl} daemon-reload" if ours else "no units written by install-units are there")
     return 0

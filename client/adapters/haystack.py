@@ -5,7 +5,7 @@ from typing import Any
 
 from haystack import Document, component, default_from_dict, default_to_dict
 
-from .ordering import Ordering, Place
+from .ordering import Ordering, ScoredIndex
 
 
 @component
@@ -52,6 +52,6 @@ def _texts(documents: list[Document]) -> list[str]:
     return [document.content or "" for document in documents]
 
 
-def _at(places: list[Place], documents: list[Document]) -> dict[str, list[Document]]:
+def _at(places: list[ScoredIndex], documents: list[Document]) -> dict[str, list[Document]]:
     scored = ((documents[index], relevance) for index, relevance in places)
     return {"documents": [each if relevance is None else replace(each, score=relevance) for each, relevance in scored]}

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from langchain_core.callbacks import Callbacks
 from langchain_core.documents import BaseDocumentCompressor, Document
 
-from .ordering import Ordering, Place
+from .ordering import Ordering, ScoredIndex
 
 
 class OpenVINORerank(BaseDocumentCompressor):
@@ -48,7 +48,7 @@ class OpenVINORerank(BaseDocumentCompressor):
         return Ordering(self.endpoint, self.timeout, self.keep_order)
 
 
-def _at(places: list[Place], documents: Sequence[Document]) -> list[Document]:
+def _at(places: list[ScoredIndex], documents: Sequence[Document]) -> list[Document]:
     return [
         documents[index]
         if relevance is None

@@ -3,7 +3,7 @@
 from llama_index.core.postprocessor.types import BaseNodePostprocessor
 from llama_index.core.schema import MetadataMode, NodeWithScore, QueryBundle
 
-from .ordering import Ordering, Place
+from .ordering import Ordering, ScoredIndex
 
 
 class OpenVINORerank(BaseNodePostprocessor):
@@ -49,7 +49,7 @@ def _texts(nodes: list[NodeWithScore], query: QueryBundle | None) -> tuple[str, 
     return query.query_str, [node.node.get_content(MetadataMode.EMBED) for node in nodes]
 
 
-def _at(places: list[Place], nodes: list[NodeWithScore]) -> list[NodeWithScore]:
+def _at(places: list[ScoredIndex], nodes: list[NodeWithScore]) -> list[NodeWithScore]:
     return [
         NodeWithScore(node=nodes[index].node, score=nodes[index].score if relevance is None else relevance)
         for index, relevance in places

@@ -8,7 +8,7 @@ from ..fallback import arerank_or_keep_order, rerank_or_keep_order
 from ..ranking import Ranking
 
 #: A text's index in the list that was given, and its relevance (0..1; None where the order was left as it is).
-Place = tuple[int, float | None]
+ScoredIndex = tuple[int, float | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +19,7 @@ class Ordering:
     timeout: float
     keep_order: bool
 
-    def order(self, query: str, texts: Sequence[str], top_k: int | None) -> list[Place]:
+    def order(self, query: str, texts: Sequence[str], top_k: int | None) -> list[ScoredIndex]:
         """Return the ``top_k`` best, best first.
 
         Raises:
@@ -33,7 +33,7 @@ class Ordering:
         result = rerank_or_keep_order(query, texts, top_k, self.timeout, reranker=reranker)
         return _places(result.ranking) if result.ranking else [(index, None) for index in result.order]
 
-    async def aorder(self, query: str, texts: Sequence[str], top_k: int | None) -> list[Place]:
+    async def aorder(self, query: str, texts: Sequence[str], top_k: int | None) -> list[ScoredIndex]:
         """Do as ``order`` in an asyncio program."""
         if not texts:
             return []
@@ -44,5 +44,5 @@ class Ordering:
         return _places(result.ranking) if result.ranking else [(index, None) for index in result.order]
 
 
-def _places(ranking: Ranking) -> list[Place]:
+def _places(ranking: Ranking) -> list[ScoredIndex]:
     return [(hit.index, hit.relevance_score) for hit in ranking.hits]

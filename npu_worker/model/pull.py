@@ -7,7 +7,7 @@ from .card import ModelCard
 from .errors import Damaged, HubUnreachable
 from .quantization import Progress
 from .sources import DEFAULT, HubSource, LocalSource, PackagedSource, Source, resolve
-from .store import ReadyModel, Say, folder_of, is_ready, load, make_ready, sweep
+from .store import ReadyModel, Say, folder_of, is_ready, load, make_ready, remove_stale
 
 
 def pull(root: Path, model: str | None, precision: str, say: Say) -> ReadyModel:
@@ -25,7 +25,7 @@ def pull(root: Path, model: str | None, precision: str, say: Say) -> ReadyModel:
     Raises:
         ModelError: It cannot be made ready; says what to do. Nothing is left behind.
     """
-    sweep(root)
+    remove_stale(root)
     if model is not None:
         return pull_source(root, resolve(model), precision, say)
     if _present(root, DEFAULT, precision) is None and (ready := _present(root, PackagedSource(), precision)):

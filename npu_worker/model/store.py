@@ -138,7 +138,7 @@ def make_ready(folder: Path, make: Callable[[Path], ModelCard], say: Say) -> Rea
         ) from error
 
 
-def sweep(root: Path) -> None:
+def remove_stale(root: Path) -> None:
     """Remove what pulls that were killed have left; those of pulls at work are locked and stay."""
     for making in (root / "models").glob("*/.*.making"):
         folder = making.with_name(making.name.removeprefix(".").removesuffix(".making"))

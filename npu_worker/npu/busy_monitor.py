@@ -8,7 +8,7 @@ import logging
 from dataclasses import dataclass
 from typing import Any
 
-from ..errors import StoodStill
+from ..errors import CounterStalled
 from . import advice
 from .busy_counter import BusyCounter
 
@@ -16,7 +16,7 @@ logger = logging.getLogger("openvino_reranker.worker")
 
 #: This many batches in a row without any rise are too many; more than one, since no hardware has shown yet how soon
 #: the counter reports a job.
-PATIENCE = 8
+MAX_BATCHES_WITHOUT_RISE = 8
 
 
 @dataclass(slots=True)
@@ -65,12 +65,12 @@ class BusyMonitor:
     Args:
         counter: The counter.
         now: The time, s (monotonic).
-        patience: How many batches in a row without any rise are too many.
+        most_without_rise: How many batches in a row without any rise are too many.
     """
 
-    def __init__(self, counter: BusyCounter, now: float, patience: int = PATIENCE) -> None:
+    def __init__(self, counter: BusyCounter, now: float, most_without_rise: int = MAX_BATCHES_WITHOUT_RISE) -> None:
         self._counter = counter
-        self._patience = patience
+        self._most_without_rise = most_without_rise
         self._tally = Tally(last=counter.read(), began=now, seen=now)
         self._open: list[_OpenBatch] = []
         self._still = 0
@@ -107,7 +107,7 @@ class BusyMonitor:
         """Return the batches that have ended, each with its rise, µs; none while no reading is allowed.
 
         Raises:
-            StoodStill: The last ``patience`` batches had no rise.
+            CounterStalled: The last ``most_without_rise`` batches had no rise.
             CounterLost: The counter cannot be read any more.
         """
         ended = [each for each in self._open if each.ended]
@@ -122,8 +122,8 @@ class BusyMonitor:
                 self._still = 0
             elif each.worked and each.resets == self._tally.resets:
                 self._still += 1
-        if self._still >= self._patience:
-            raise StoodStill(
+        if self._still >= self._most_without_rise:
+            raise CounterStalled(
                 f"{self._counter.path} stood still at {self._tally.last} us over {self._still} batches that the NPU "
                 f"reports as done: its work is no longer proven; {advice.RELOAD}"
             )

@@ -2,7 +2,7 @@
 
 import random
 
-from openvino_reranker.broker.receive_budget import PATIENCE_S, ReceiveBudget
+from openvino_reranker.broker.receive_budget import UPLOAD_TIMEOUT_S, ReceiveBudget
 
 TOTAL, SHARE = 400, 100
 
@@ -48,8 +48,8 @@ def test_who_is_slow_makes_place_only_where_others_wait() -> None:
     assert room.overdue(1000) == []
     assert room.next_wakeup() is None
     room.ask("waits", "a", 100, 1000)
-    assert room.next_wakeup() == PATIENCE_S
-    assert room.overdue(PATIENCE_S - 0.01) == []
+    assert room.next_wakeup() == UPLOAD_TIMEOUT_S
+    assert room.overdue(UPLOAD_TIMEOUT_S - 0.01) == []
     assert room.overdue(1000) == ["slow"]
     room.leave("slow")
     assert room.admit(1000) == ["waits"]
@@ -63,8 +63,8 @@ def test_time_begins_when_there_is_room() -> None:
     room.ask("a3", "a", 100, 0)
     room.leave("a1")
     room.admit(50)
-    assert room.overdue(50 + PATIENCE_S - 0.01) == []
-    assert room.overdue(50 + PATIENCE_S) == ["a2"]
+    assert room.overdue(50 + UPLOAD_TIMEOUT_S - 0.01) == []
+    assert room.overdue(50 + UPLOAD_TIMEOUT_S) == ["a2"]
 
 
 def test_who_leaves_while_waiting_is_forgotten() -> None:

@@ -128,7 +128,7 @@ def test_what_was_stopped_goes_on_where_it_was(
     growing = output if name == "out.jsonl" else tmp_path / "out.parquet.partial.jsonl"
     rows = [row(number) for number in range(1, ROWS + 1)]
     write(source, rows)
-    command = ("bulk", str(source), str(output), "--runtime-dir", str(runtime), "--at-once", "4")
+    command = ("bulk", str(source), str(output), "--runtime-dir", str(runtime), "--concurrency", "4")
     with broker(runtime):
         start_worker(0.02)
         written = 0
@@ -166,7 +166,7 @@ def test_a_full_queue_is_waited_for_and_several_rows_are_under_way(
         with Reranker(runtime / "requests.sock") as reranker:
             # A broker that has not met its worker's speed would have the others wait for a slower one's.
             reranker.rerank("how fast is it?", [each["text"] for each in row(0, 1000)["candidates"]])
-        done = run("bulk", str(source), str(output), "--runtime-dir", str(runtime), "--at-once", "14")
+        done = run("bulk", str(source), str(output), "--runtime-dir", str(runtime), "--concurrency", "14")
         assert done.returncode == 0, done.stderr
         assert counters(runtime)["refused_overloaded"] > 0  # 14,000 pairs, and a caller may have 10,000
     check(output, rows)

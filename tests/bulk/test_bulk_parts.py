@@ -11,8 +11,8 @@ from typing import NoReturn
 import pytest
 from openvino_reranker.bulk.job import Files, rows_left
 from openvino_reranker.bulk.journal import Journal, OutputConflict
-from openvino_reranker.bulk.patience import GIVE_UP_S, Patience
 from openvino_reranker.bulk.ranker import Ranker, rank_in_order
+from openvino_reranker.bulk.retry_policy import GIVE_UP_S, RetryPolicy
 from openvino_reranker.bulk.row import Outcome, Ranked, Rejected, Row, read_query
 from openvino_reranker.bulk.source import JsonLines
 from openvino_reranker.client import Reranker
@@ -47,21 +47,21 @@ def test_a_wrong_row_is_named(line: bytes, error: str) -> None:
 
 
 def test_a_full_queue_is_waited_for_as_long_as_it_says_and_for_ever() -> None:
-    patience = Patience(0.0)
-    assert patience.pause_s(Overloaded("full", 1500), 0, 10 * GIVE_UP_S) == 1.5
-    assert patience.pause_s(Overloaded("full"), 7, 20 * GIVE_UP_S) == 1.0
-    assert patience.pause_s(Overloaded("full", 10**9), 7, 30 * GIVE_UP_S) == 60.0
+    retry_policy = RetryPolicy(0.0)
+    assert retry_policy.pause_s(Overloaded("full", 1500), 0, 10 * GIVE_UP_S) == 1.5
+    assert retry_policy.pause_s(Overloaded("full"), 7, 20 * GIVE_UP_S) == 1.0
+    assert retry_policy.pause_s(Overloaded("full", 10**9), 7, 30 * GIVE_UP_S) == 60.0
 
 
 def test_a_service_that_is_away_is_given_up_after_some_time_without_any_answer() -> None:
-    patience = Patience(0.0)
-    pauses = [patience.pause_s(Unavailable("away"), attempt, 1.0) for attempt in range(8)]
+    retry_policy = RetryPolicy(0.0)
+    pauses = [retry_policy.pause_s(Unavailable("away"), attempt, 1.0) for attempt in range(8)]
     assert pauses == [0.5, 1.0, 2.0, 4.0, 8.0, 10.0, 10.0, 10.0]
-    assert patience.pause_s(Unavailable("the breaker", 3000), 0, 1.0) == 3.0
-    assert patience.pause_s(DeadlineExceeded("late"), 0, GIVE_UP_S - 1) is not None
-    patience.heard(GIVE_UP_S - 1)
-    assert patience.pause_s(Unavailable("away"), 5, 2 * GIVE_UP_S - 2) is not None
-    assert patience.pause_s(Unavailable("away"), 5, 2 * GIVE_UP_S - 1) is None
+    assert retry_policy.pause_s(Unavailable("the breaker", 3000), 0, 1.0) == 3.0
+    assert retry_policy.pause_s(DeadlineExceeded("late"), 0, GIVE_UP_S - 1) is not None
+    retry_policy.heard(GIVE_UP_S - 1)
+    assert retry_policy.pause_s(Unavailable("away"), 5, 2 * GIVE_UP_S - 2) is not None
+    assert retry_policy.pause_s(Unavailable("away"), 5, 2 * GIVE_UP_S - 1) is None
 
 
 def test_rows_come_out_in_order_and_a_slow_one_does_not_hold_up_the_others() -> None:

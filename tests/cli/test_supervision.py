@@ -1,9 +1,9 @@
 """When serve starts a component, and when it kills one: decided from its reports, with the time as a parameter."""
 
 import pytest
-from openvino_reranker.cli.supervision import Limits, Supervision
+from openvino_reranker.cli.supervision import Supervision, SupervisionTimeouts
 
-LIMITS = Limits(start=120.0, watchdog=15.0, settled=2.0, first_pause=0.5, longest_pause=4.0, stop=15.0)
+LIMITS = SupervisionTimeouts(start=120.0, watchdog=15.0, settled=2.0, first_pause=0.5, longest_pause=4.0, stop=15.0)
 READY, ALIVE = {"READY": "1"}, {"WATCHDOG": "1"}
 
 

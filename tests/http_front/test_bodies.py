@@ -126,7 +126,7 @@ def test_once_its_texts_are_read_a_body_leaves_room_for_others() -> None:
     async def test() -> None:
         reader = BodyReader(BodyRoom(LARGE + 10, 1 << 20, 5))
         async with reader.read(request(LARGE)) as body:
-            body.place.shrink(10)
+            body.reservation.shrink(10)
             assert await read(reader, request(LARGE)) == LARGE
 
     run(test)

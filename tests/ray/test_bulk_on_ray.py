@@ -127,7 +127,7 @@ def test_rows_come_out_once_though_an_actor_and_the_job_are_killed(both: Cluster
     source, output = tmp_path / "in.jsonl", tmp_path / "out.jsonl"
     rows = [row(number) for number in range(1, ROWS + 1)]
     write(source, rows)
-    command = (str(source), str(output), "--at-once", "4")
+    command = (str(source), str(output), "--concurrency", "4")
     # The job is killed.
     with both.bulk(*command) as job:
         wait_until(lambda: lines(output) >= 64, job)

@@ -12,7 +12,7 @@ from pathlib import Path
 import httpx
 import pytest
 from openvino_reranker.client import Reranker
-from openvino_reranker.daemon.activation import UNIX, WrongDescriptor, adopt_sockets, check_listening, only_one
+from openvino_reranker.daemon.activation import UNIX, WrongDescriptor, adopt_listening_socket, adopt_sockets, only_one
 from openvino_reranker.tests.processes import RuntimeFolder, clean_environment
 from openvino_reranker.tests.systemd.manager import NotifySocket, start_with_sockets, unix_listener
 from openvino_reranker.tests.systemd.tiny_worker import TinyWorker
@@ -163,23 +163,26 @@ def test_wrong_descriptor_is_named_and_nobody_starts(runtime: Path, notify_socke
     assert "READY=1" not in notify_socket.said
 
 
-def test_check_listening_says_what_a_descriptor_is() -> None:
+def test_adopting_a_socket_says_what_a_descriptor_is() -> None:
     with RuntimeFolder() as folder, (folder / "file").open("w") as file:
         with pytest.raises(WrongDescriptor, match="is not a socket"):
-            check_listening(os.dup(file.fileno()), "requests", UNIX)
+            adopt_listening_socket(os.dup(file.fileno()), "requests", UNIX)
         one, other = socket.socketpair()
         with one, other, pytest.raises(WrongDescriptor, match="a connection, not a listening socket"):
-            check_listening(os.dup(one.fileno()), "requests", UNIX)
+            adopt_listening_socket(os.dup(one.fileno()), "requests", UNIX)
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as datagrams:
             datagrams.bind(str(folder / "datagrams"))
             with pytest.raises(WrongDescriptor, match="not a stream socket"):
-                check_listening(os.dup(datagrams.fileno()), "requests", UNIX)
+                adopt_listening_socket(os.dup(datagrams.fileno()), "requests", UNIX)
         with socket.socket(socket.AF_UNIX) as nameless:
             nameless.bind(f"\0{folder}")
             nameless.listen()
             with pytest.raises(WrongDescriptor, match="no path"):
-                check_listening(os.dup(nameless.fileno()), "requests", UNIX)
-        with unix_listener(folder / "good") as good, check_listening(os.dup(good.fileno()), "requests", UNIX) as found:
+                adopt_listening_socket(os.dup(nameless.fileno()), "requests", UNIX)
+        with (
+            unix_listener(folder / "good") as good,
+            adopt_listening_socket(os.dup(good.fileno()), "requests", UNIX) as found,
+        ):
             assert found.getsockname() == str(folder / "good")
 
 

@@ -13,7 +13,15 @@ from openvino_reranker.npu_worker.model.card import ModelCard
 from openvino_reranker.npu_worker.model.errors import CacheUnwritable, Damaged, NotReady
 from openvino_reranker.npu_worker.model.pull import pull
 from openvino_reranker.npu_worker.model.sources import DEFAULT, PackagedSource
-from openvino_reranker.npu_worker.model.store import find_default, folder_of, is_ready, load, lock_of, make_ready, sweep
+from openvino_reranker.npu_worker.model.store import (
+    find_default,
+    folder_of,
+    is_ready,
+    load,
+    lock_of,
+    make_ready,
+    remove_stale,
+)
 from openvino_reranker.tests.npu_worker.model import tiny_bert
 
 
@@ -101,9 +109,9 @@ def test_leftovers_go_unless_their_pull_lives(cache: Path) -> None:
     (making / "model.bin").write_bytes(b"half")
     lock_of(folder).parent.mkdir()
     with FileLock(lock_of(folder)):
-        sweep(cache)
+        remove_stale(cache)
         assert making.exists()
-    sweep(cache)
+    remove_stale(cache)
     assert not making.exists()
 
 

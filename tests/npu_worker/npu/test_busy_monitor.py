@@ -1,7 +1,7 @@
 import itertools
 
 import pytest
-from openvino_reranker.npu_worker.errors import CounterLost, StoodStill
+from openvino_reranker.npu_worker.errors import CounterLost, CounterStalled
 from openvino_reranker.npu_worker.npu.busy_counter import BusyCounter
 from openvino_reranker.npu_worker.npu.busy_monitor import BusyMonitor
 from openvino_reranker.tests.npu_worker.npu.sysfs_tree import SysfsTree
@@ -10,7 +10,7 @@ from openvino_reranker.tests.npu_worker.npu.sysfs_tree import SysfsTree
 @pytest.fixture
 def monitor(tree: SysfsTree) -> BusyMonitor:
     tree.set(1000)
-    monitor: BusyMonitor = BusyMonitor(BusyCounter(tree.root), 0.0, patience=3)
+    monitor: BusyMonitor = BusyMonitor(BusyCounter(tree.root), 0.0, most_without_rise=3)
     return monitor
 
 
@@ -59,7 +59,7 @@ def test_batches_too_close_for_two_readings_share_one(tree: SysfsTree, monitor: 
 def test_it_gives_up_after_as_many_batches_as_it_has_patience(monitor: BusyMonitor) -> None:
     assert run(monitor, 1) == [(1, 0)]
     assert run(monitor, 2) == [(2, 0)]
-    with pytest.raises(StoodStill, match=r"stood still at 1000 us over 3 batches.*modprobe"):
+    with pytest.raises(CounterStalled, match=r"stood still at 1000 us over 3 batches.*modprobe"):
         run(monitor, 3)
 
 
@@ -94,7 +94,7 @@ def test_standing_still_after_a_reset_is_noticed(tree: SysfsTree, monitor: BusyM
     run(monitor, 0)
     run(monitor, 1)
     run(monitor, 2)
-    with pytest.raises(StoodStill):
+    with pytest.raises(CounterStalled):
         run(monitor, 3)
 
 
@@ -106,7 +106,7 @@ def test_what_others_did_while_the_worker_was_idle_is_no_batchs(tree: SysfsTree,
 
 
 def test_the_share_of_wall_time(tree: SysfsTree) -> None:
-    monitor: BusyMonitor = BusyMonitor(BusyCounter(tree.root), 0.0, patience=3)
+    monitor: BusyMonitor = BusyMonitor(BusyCounter(tree.root), 0.0, most_without_rise=3)
     tree.set(1000 + 250_000_000_000)
     monitor.look_if_idle(1e6)
     assert monitor.details()["npu_occupied_share"] == 0.25

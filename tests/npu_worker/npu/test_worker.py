@@ -10,7 +10,7 @@ import pytest
 from openvino_reranker.client.sync import Reranker
 from openvino_reranker.npu_worker.errors import PERMANENT
 from openvino_reranker.npu_worker.model.pull import pull
-from openvino_reranker.npu_worker.npu.busy_monitor import PATIENCE
+from openvino_reranker.npu_worker.npu.busy_monitor import MAX_BATCHES_WITHOUT_RISE
 from openvino_reranker.protocol.errors import RerankError
 from openvino_reranker.tests.npu_worker.conftest import BENT, Service, until
 from openvino_reranker.tests.npu_worker.model.tiny_bert import write_folder
@@ -196,7 +196,7 @@ def test_in_service_it_fails_closed_when_the_counter(warm: Service, happens: Any
     with contextlib.suppress(RerankError):
         for answered in range(20):  # noqa: B007
             ask(reranker, timeout=1)
-    assert answered <= PATIENCE
+    assert answered <= MAX_BATCHES_WITHOUT_RISE
     status, _ = warm.wait(worker)
     assert status == 75
     assert status not in PERMANENT
@@ -213,7 +213,7 @@ def test_in_service_a_counter_that_jumps_back_is_a_reload(warm: Service) -> None
     warm.tree.freeze()
     warm.tree.set(7)
     warm.tree.tick()
-    for _ in range(PATIENCE + 2):
+    for _ in range(MAX_BATCHES_WITHOUT_RISE + 2):
         assert (ask(reranker) or 0) > 0
     assert "jumped back" in warm.log()
     until(lambda: details(reranker)["npu_counter_resets"] == 1, "told")

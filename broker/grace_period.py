@@ -6,10 +6,10 @@ silence is counted anew (``Broker.resume``).
 """
 
 #: How long no timeout is applied after a standstill, s: longer than a worker is ever silent.
-PATIENCE_S = 1.5
+GRACE_PERIOD_S = 1.5
 
 
-class Patience:
+class GracePeriod:
     """Puts timeouts off after a standstill."""
 
     def __init__(self, now: float) -> None:
@@ -17,12 +17,12 @@ class Patience:
 
     def begin(self, now: float) -> None:
         """Note that a standstill has just ended."""
-        self._until = now + PATIENCE_S
+        self._until = now + GRACE_PERIOD_S
 
-    def judges_from(self, due: float) -> float:
+    def earliest(self, due: float) -> float:
         """Return when something that is due at ``due`` may be done."""
         return max(due, self._until)
 
-    def judges(self, now: float) -> bool:
+    def over(self, now: float) -> bool:
         """Return whether timeouts may be applied by ``now``."""
         return now >= self._until

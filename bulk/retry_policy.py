@@ -10,7 +10,7 @@ _FIRST_S, _LONGEST_S = 0.5, 10.0
 _OVERLOADED_S, _MOST_S = 1.0, 60.0
 
 
-class Patience:
+class RetryPolicy:
     """Decides after each error whether a row is sent again, and when."""
 
     def __init__(self, now: float, give_up_s: float = GIVE_UP_S) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from .unit_files import Kind
 
 
-def add_place_arguments(parser: argparse.ArgumentParser) -> None:
+def add_path_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the flags."""
     where = parser.add_mutually_exclusive_group()
     where.add_argument("--user", dest="kind", action="store_const", const="user", help="units of this user (default)")
@@ -23,7 +23,7 @@ def add_place_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--dry-run", action="store_true", help="say what would be done, do nothing")
 
 
-class Places:
+class InstallPaths:
     """Where the files of a kind of installation lie."""
 
     def __init__(self, kind: Kind, root: Path) -> None:
