@@ -13,6 +13,8 @@ QUIET_UNLESS_SEEN := $$(test -t 2 || echo --quiet)
 export OPENVINO_RERANKER_DEVICE ?= CPU
 
 MINUTES ?= 10
+# Half again as many as there are cores: a test of real processes often waits for one.
+TEST_PROCESSES ?= $(shell expr $$(nproc) '*' 3 / 2)
 
 .PHONY: help run test coverage test-clients test-export test-rag test-ray fuzz check install clean soak simulated-npu benchmarks screenshots
 
@@ -29,7 +31,7 @@ simulated-npu: $(FOR_TESTING)  ## the whole service on a simulated NPU, for work
 
 # Files in their order, which puts none of the longest last. A process that crashed ends the run: what it had is lost.
 test: $(FOR_TESTING)  ## run the tests, without those of the other test-… targets and the slow ones
-	$(BIN)/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder --max-worker-restart 0
+	$(BIN)/python -m pytest --numprocesses $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder --max-worker-restart 0
 
 # Left out are simulations that are slow to trace and reach nothing that the other tests do not.
 coverage: $(FOR_TESTING)  ## fail where a branch of what the broker decides is not tested

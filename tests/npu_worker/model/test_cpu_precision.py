@@ -61,9 +61,9 @@ def test_what_is_ready_runs_the_best_first(settings: Settings, cache: Path, fold
 
 @pytest.mark.usefixtures("vnni")
 def test_what_is_missing_is_named(settings: Settings) -> None:
-    with pytest.raises(ModelUnusable, match=r"\(int8 or fp16\).*pull [^ ]*'$"):
+    with pytest.raises(ModelUnusable, match=r"\(int8 or fp16\).*pull [^ ]* --device CPU'$"):
         find_model(settings)
-    with pytest.raises(ModelUnusable, match=r"\(fp16\).*pull .* --precision fp16'$"):
+    with pytest.raises(ModelUnusable, match=r"\(fp16\).*pull .* --precision fp16 --device CPU'$"):
         find_model(replace(settings, precision="fp16"))
 
 
