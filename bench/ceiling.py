@@ -37,7 +37,11 @@ class Ceiling:
         self._shape = Shape(1, 1)
 
     def run(self, groups: list[Group], workload: Workload, numbers: range) -> None:
-        """Run what the groups' callers send in their requests of these numbers."""
+        """Run what the groups' callers send in their requests of these numbers.
+
+        Raises:
+            ValueError: A pair cannot be scored.
+        """
         queries: list[bytes] = []
         pairs: list[tuple[int, bytes]] = []
         members = [group for group in groups for _ in range(group.callers)]

@@ -7,7 +7,7 @@ from typing import Any
 from ..broker.core import DEFAULT_PLAN
 from ..npu_worker.npu.bucket_plan import DEFAULT_BUCKETS
 from ..npu_worker.npu.settings import COMPILE_LIMIT_S
-from ..protocol.limits import DEFAULT_LIMITS
+from ..protocol.limits import DEFAULT_LIMITS, MAX_WINDOW_STRIDE
 from .setting_values import one_of, read_buckets, read_names, read_path, read_plugin_options, read_seconds, whole
 
 
@@ -126,7 +126,7 @@ SETTINGS = (
     Setting(
         "window_stride",
         DEFAULT_PLAN.stride,
-        whole(0, 1 << 20),
+        whole(0, MAX_WINDOW_STRIDE),
         "tokens from the start of one window to the next (0: three quarters of a window)",
         ("serve", "broker"),
     ),

@@ -11,10 +11,10 @@ from ..protocol.errors import DeadlineExceeded, Unavailable
 from ..protocol.message import RequestClass
 from ..protocol.socket_paths import find_requests_socket
 from ..protocol.status_messages import Status
+from .arguments import GRACE_S, TIMED_OUT, check_priority, check_top_k, check_windows, deadline_ms
 from .encoding import Document, encode_documents, encode_query
 from .ranking import Ranking, rank
 from .shared_connection import SharedConnection
-from .sync import GRACE_S, TIMED_OUT, check_priority, check_top_k, check_windows, deadline_ms
 
 _Answer = TypeVar("_Answer")
 
@@ -84,7 +84,8 @@ class AsyncReranker:
         """Rank texts that are checked and encoded already (``encode_query``, ``encode_documents``).
 
         ``caller`` and ``stream`` say who is charged, where this process speaks for others (``protocol.Rerank``).
-        ``wire_id``, at most 64 bytes and used once, names the request in the service's logs.
+        ``wire_id``, at most 64 bytes and used once, names the request in the service's logs. ``timeout`` is in s, and
+        the errors are those of ``rerank``.
         """
         allowed_ms = deadline_ms(timeout)
         asked_class = check_priority(priority or self.priority)

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from ..protocol.errors import DeadlineExceeded, InvalidArgument, RerankError
+from .arguments import GRACE_S, TIMED_OUT, check_top_k
 from .encoding import Document, check_documents
 from .endpoint import SupportsAsyncRerank, SupportsRerank, async_reranker_at, reranker_at
 from .ranking import Ranking
-from .sync import GRACE_S, TIMED_OUT, check_top_k
 
 #: Share of the time reserved for receiving the service's own timeout error.
 _GRACE_SHARE = 0.1

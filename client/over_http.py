@@ -14,11 +14,11 @@ from urllib.parse import urlsplit
 
 from ..protocol.errors import DeadlineExceeded, Unavailable
 from ..protocol.message import RequestClass
+from .arguments import GRACE_S, check_priority, check_top_k, check_windows, deadline_ms
 from .connection_pool import ConnectionPool
 from .encoding import Document
 from .http_messages import decode_ranking, encode_body, error_of
 from .ranking import Ranking
-from .sync import GRACE_S, check_priority, check_top_k, check_windows, deadline_ms
 
 #: The key of a service that asks for one, unless the program gives it; the service itself may have it there too.
 API_KEY_VARIABLE = "OPENVINO_RERANKER_API_KEY"

@@ -6,8 +6,7 @@ Version 3.0.3, which every viewer and generator reads.
 from typing import Any
 
 from .. import __version__
-from ..client.sync import MAX_STRIDE
-from ..protocol.limits import DEFAULT_LIMITS
+from ..protocol.limits import DEFAULT_LIMITS, MAX_WINDOW_STRIDE
 from ..protocol.message import REQUEST_CLASSES
 from .dialects import DIALECTS, Dialect
 from .errors import TEI_ERRORS
@@ -200,7 +199,7 @@ def _schemas() -> Schema:
         "raw_scores": _FLAG | {"description": "The score is the logit instead of its sigmoid."},
         "score_threshold": _nullable(_NUMBER) | {"description": "Leave out results whose score is below."},
         "max_windows": {"type": "integer", "nullable": True, "minimum": 1, "maximum": limits.windows},
-        "window_stride": {"type": "integer", "nullable": True, "minimum": 1, "maximum": MAX_STRIDE},
+        "window_stride": {"type": "integer", "nullable": True, "minimum": 1, "maximum": MAX_WINDOW_STRIDE},
         "priority": {
             "nullable": True,
             "oneOf": [{"type": "string", "enum": list(REQUEST_CLASSES)}, _COUNT],

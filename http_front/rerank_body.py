@@ -10,9 +10,8 @@ from dataclasses import dataclass
 import msgspec
 from msgspec import UNSET, Raw, UnsetType
 
-from ..client.sync import MAX_STRIDE
 from ..protocol.errors import InvalidRequest, RerankError
-from ..protocol.limits import DEFAULT_LIMITS, Limits
+from ..protocol.limits import DEFAULT_LIMITS, MAX_WINDOW_STRIDE, Limits
 from ..protocol.message import RequestClass
 from .body_documents import read_documents, read_query
 from .body_options import flag, model_name, number, priority, top_k, whole_number
@@ -122,7 +121,7 @@ def read_rerank_body(
             score_threshold=number(body.score_threshold, "score_threshold"),
             priority=priority(body.priority),
             max_windows=whole_number(body.max_windows, "max_windows", limits.windows),
-            window_stride=whole_number(body.window_stride, "window_stride", MAX_STRIDE),
+            window_stride=whole_number(body.window_stride, "window_stride", MAX_WINDOW_STRIDE),
             model=model_name(body.model),
         )
     except InvalidRequest as error:

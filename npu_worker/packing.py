@@ -95,6 +95,9 @@ def pack(lengths: Sequence[int], max_length: int) -> list[Run]:
     Args:
         lengths: Each row's tokens, at most ``max_length``.
         max_length: The longest row the model takes, tokens.
+
+    Raises:
+        ValueError: A row is longer than that.
     """
     order = sorted(range(len(lengths)), key=lambda row: -lengths[row])
     most_rows = max(shape.rows for shape in shape_menu(max_length))

@@ -5,7 +5,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from .limits import MAX_DOCUMENTS_READ, Limits
+from .limits import MAX_DOCUMENTS_READ, MAX_WINDOW_STRIDE, Limits
 from .message import Count, Message, RequestClass, RequestId
 from .status_messages import GetStatus, Status
 
@@ -42,7 +42,7 @@ class Rerank(Message, frozen=True, tag="rerank"):
     caller: Annotated[str, Meta(max_length=128)] | None = None
     stream: Annotated[str, Meta(max_length=128)] | None = None
     max_windows: Annotated[int, Meta(ge=1)] | None = None
-    window_stride: Annotated[int, Meta(ge=1, le=1 << 20)] | None = None
+    window_stride: Annotated[int, Meta(ge=1, le=MAX_WINDOW_STRIDE)] | None = None
     use_cache: bool = True
 
 

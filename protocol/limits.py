@@ -40,6 +40,8 @@ class Limits(msgspec.Struct, frozen=True):
 #: The defaults.
 DEFAULT_LIMITS = Limits()
 
+#: Tokens from one window to the next: far more than any model's window, which bounds it anyhow.
+MAX_WINDOW_STRIDE = 1 << 20
 #: Documents that are decoded in one request: more than are allowed, so that slightly too many get a clear error.
 MAX_DOCUMENTS_READ = 10 * DEFAULT_LIMITS.documents
 #: The largest message, bytes: the texts of the largest request, a length of at most 5 bytes before each document that

@@ -49,6 +49,7 @@ class Draft:
             UnknownSource: The tokenizer cannot be read.
             QuantizerMissing: nncf is not installed.
             CacheUnwritable: OpenVINO could not write the model.
+            ModelError: What was written cannot be read back and run.
         """
         shutil.copyfile(self.tokenizer, folder / TOKENIZER_FILE)
         try:

@@ -52,6 +52,7 @@ def draft_of(source: HubSource, download: Path, say: Say) -> Draft:
         HubGated: Its terms have not been accepted with the token at hand.
         HubError: A needed file is missing, or does not match the hub's checksum.
         UnsupportedModel: It is not a BERT cross-encoder.
+        CacheUnwritable: It cannot be written to the folder.
     """
     info = _ask(source)
     files = {sibling.rfilename: sibling for sibling in info.siblings or ()}

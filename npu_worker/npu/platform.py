@@ -151,7 +151,12 @@ def open_to(node: Path) -> str:
 
 
 def check_plugin(core: Any) -> None:
-    """Raise ``NotAnNpu`` unless the name NPU belongs to Intel's plugin."""
+    """Check that the name NPU belongs to Intel's plugin.
+
+    Raises:
+        NotAnNpu: It belongs to another.
+        NoUserDriver: This OpenVINO has no plugin for it.
+    """
     try:
         found = core.get_versions("NPU")["NPU"].description
     except (RuntimeError, KeyError) as error:

@@ -74,9 +74,9 @@ def default_options(hint: str, libraries: Path) -> dict[str, str]:
 
 
 def optimal_requests(architecture: str, hint: str) -> int:
-    """Return how many rows should be in flight, which Intel's table of the plugin says: a number for each generation.
+    """Return how many rows should be in flight, from the plugin's own table of optimal numbers for each generation.
 
-    The plugin itself is not asked: of an imported model it does not know the generation.
+    The plugin itself is not asked: it does not know for which generation an imported model was compiled.
 
     Args:
         architecture: Such as ``3720``.

@@ -81,7 +81,12 @@ def self_test(
 
 
 def check_rise(tokens: int, path: Path, before: int, after: int) -> None:
-    """Raise unless the counter rose."""
+    """Check that the counter rose.
+
+    Raises:
+        CounterStill: It stayed where it was.
+        DeviceLost: It fell: the driver was reloaded.
+    """
     if after < before:
         raise DeviceLost(
             f"{path} fell from {before} to {after} during the self-test of {tokens} tokens: the driver was reloaded"
