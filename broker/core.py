@@ -70,12 +70,13 @@ class Broker:
         self._draining = False
         self._peers: dict[bytes, tuple[str, Hello]] = {}  # by connection: the process behind it, and what it says
 
-    def __repr__(self) -> str:
+    def summary(self) -> str:
+        """Return what the broker is doing, in a few words."""
         worker = self._roster.serving
         state = "absent" if worker is None else "busy" if worker.in_flight else "idle"
         in_flight = 0 if worker is None else len(worker.in_flight)
         waiting = self._requests.admission.pairs
-        return f"<Broker requests={len(self._requests)} waiting={waiting} inflight={in_flight} worker={state}>"
+        return f"{len(self._requests)} requests, {waiting} pairs waiting, {in_flight} batches in flight, worker {state}"
 
     @property
     def idle(self) -> bool:

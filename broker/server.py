@@ -165,7 +165,7 @@ class BrokerServer:
             self._broker.drain()
             if self._outlived:
                 self._clients.pause()  # a refusal would be an answer; the next broker has a better
-            logger.info("stopping: no new requests are accepted, %r", self._broker)
+            logger.info("stopping: no new requests are accepted; %s", self._broker.summary())
             self._heartbeat.stopping(self._status_line())
         if stop.count > 1:
             self._stop_at = time.monotonic()
@@ -190,7 +190,7 @@ class BrokerServer:
 
     def _status_line(self) -> str:
         _, reason = self._broker.ready(time.monotonic())
-        return f"{reason}: {repr(self._broker).removeprefix('<Broker ').removesuffix('>')}"
+        return f"{reason}: {self._broker.summary()}"
 
     def _read_clients(self, until: float) -> None:
         for connection, parts in self._clients.read(until):

@@ -35,7 +35,7 @@ def test_a_waiting_pull_is_answered_the_moment_a_request_comes() -> None:
     harness.hello()
     assert harness.pull() is None
     harness.ask(b"1", [b"a"])
-    assert repr(harness.broker) == "<Broker requests=1 waiting=0 inflight=1 worker=busy>"
+    assert harness.broker.summary() == "1 requests, 0 pairs waiting, 1 batches in flight, worker busy"
 
 
 def test_pairs_of_several_callers_share_a_batch() -> None:

@@ -98,7 +98,7 @@ def test_windows_of_a_cancelled_request_never_start() -> None:
     harness.take(harness.broker.client_message(Peer(b"peer", "peer", True), Cancel(b"1"), harness.now))
     assert harness.pull() is None
     assert harness.broker.idle
-    assert repr(harness.broker) == "<Broker requests=0 waiting=0 inflight=0 worker=idle>"
+    assert harness.broker.summary() == "0 requests, 0 pairs waiting, 0 batches in flight, worker idle"
 
 
 def test_a_window_that_fails_twice_fails_its_document_by_name() -> None:

@@ -119,7 +119,7 @@ def test_broker_is_ready_when_it_listens_and_shows_its_queue(runtime: Path, noti
         with Reranker(runtime / "requests.sock") as reranker:
             asking = threading.Thread(target=ask_in_vain, args=(reranker,))
             asking.start()
-            notify_socket.wait_for("requests=1 waiting=3")
+            notify_socket.wait_for("1 requests, 3 pairs waiting")
             asking.join()
         notify_socket.wait_for("WATCHDOG=1", count=3)
         assert broker.stop() == 0
@@ -180,7 +180,7 @@ def test_broker_stops_within_its_limit_though_a_request_hangs(
 
         asking = threading.Thread(target=ask)
         asking.start()
-        notify_socket.wait_for("requests=1")
+        notify_socket.wait_for("1 requests")
         started = time.monotonic()
         broker.send_signal(signal.SIGTERM)
         assert broker.wait(10) == 0
