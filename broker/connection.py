@@ -50,6 +50,11 @@ class Connection:
         return bool(len(self._decoder))
 
     @property
+    def introduced(self) -> bool:
+        """Whether the handshake is complete: only then does the peer take messages."""
+        return self._decoder.introduced
+
+    @property
     def unsent_bytes(self) -> int:
         """How much could not yet be sent."""
         return len(self._unsent)

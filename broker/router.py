@@ -117,6 +117,9 @@ class Router:
                 self._drop(connection, str(violation))
                 continue
             size += received
+            if connection.introduced and self._uids is not None and connection.uid not in self._uids:
+                self._drop(connection, "its user is not allowed on this socket")
+                continue
             if parts is not None:
                 yield connection, parts
             if size > _BURST_BYTES or time.monotonic() >= until:
@@ -264,9 +267,7 @@ class Router:
         self._connections.add(connection)
         connection.watched = select.EPOLLIN
         self._epoll.register(connection.descriptor, connection.watched)
-        if self._uids is not None and connection.uid not in self._uids:
-            self._drop(connection, "its user is not allowed on this socket")
-        elif len(self._connections) > MAX_CONNECTIONS:
+        if len(self._connections) > MAX_CONNECTIONS:
             self._make_place(f"there are {MAX_CONNECTIONS} connections")
 
     def _make_place(self, reason: str) -> None:
@@ -278,7 +279,11 @@ class Router:
         self._epoll.modify(self._listening.fileno(), select.EPOLLIN if accept else 0)
 
     def _drop(self, connection: Connection, reason: str) -> None:
-        """Disconnect a peer that exceeded a bound; send it the reason, and log it."""
+        """Disconnect a peer that exceeded a bound; log the reason, and send it.
+
+        Not before its handshake is complete: libzmq would take the message for a fault of the protocol, and never
+        connect again.
+        """
         self._dropped += 1
         if (now := time.monotonic()) >= self._complain_at:
             self._complain_at = now + _COMPLAIN_EVERY_S
@@ -290,7 +295,8 @@ class Router:
                 reason,
                 self._dropped,
             )
-        connection.send(encode(self._farewell(reason)))
+        if connection.introduced:
+            connection.send(encode(self._farewell(reason)))
         self._close(connection)
 
     def _close(self, connection: Connection) -> None:

@@ -81,7 +81,8 @@ class Decoder:
         self._most = max_part_bytes
         self._buffer = bytearray()
         self._greeted = False
-        self._introduced = False
+        #: Whether the handshake is complete.
+        self.introduced = False
         self._announced: tuple[int, int] | None = None  # flags and length of the frame whose body is on its way
         self._parts: list[bytes | bytearray] = []
 
@@ -172,7 +173,7 @@ class Decoder:
         if flags & _COMMAND:
             if size > MAX_COMMAND_BYTES:
                 raise Violation(f"a command of {size} bytes; the limit is {MAX_COMMAND_BYTES}")
-        elif not self._introduced:
+        elif not self.introduced:
             raise Violation("it sent a message before it was ready")
         elif not self._parts:
             if size > MAX_FIRST_PART_BYTES:
@@ -195,10 +196,10 @@ class Decoder:
         return buffer
 
     def _take_command(self, command: bytes) -> Reply | None:
-        if not self._introduced:
+        if not self.introduced:
             if not command.startswith(b"\x05READY"):
                 raise Violation(f"it began with the command {command[1:10]!r}, not with READY")
-            self._introduced = True
+            self.introduced = True
         elif command.startswith(_PING):
             return Reply(_frame(_COMMAND, _PONG + command[len(_PING) + _TTL_BYTES :]))
         return None

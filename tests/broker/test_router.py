@@ -15,7 +15,7 @@ import zmq
 from openvino_reranker.broker import router as module
 from openvino_reranker.broker.connection import CHUNK_BYTES
 from openvino_reranker.broker.router import Router
-from openvino_reranker.broker.zmtp import Decoder, Parts
+from openvino_reranker.broker.zmtp import OPENING, Decoder, Parts
 from openvino_reranker.daemon.unix_socket import listen
 from openvino_reranker.protocol.client_messages import Hello, Refusal, Welcome
 from openvino_reranker.protocol.codec import MAGIC, decode_from_broker, encode
@@ -301,8 +301,23 @@ def test_who_has_most_connections_loses_one_for_a_newcomer(bench: Bench, monkeyp
     bench.settle(0.1)
     assert len(bench.router._connections) == 5
     assert [each.pid for each in bench.router._connections] == [lone.pid, *[os.getpid()] * 4]
-    assert "there are 5 connections, 5 of this process" in answer(peers[-1])
+    assert not peers[-1].socket.recv(1 << 16).removeprefix(OPENING)  # no reason: it could not take one yet
     lone.communicate(b"\n")
+
+
+def test_a_dealer_that_was_dropped_before_it_was_ready_connects_again(
+    bench: Bench, dealer: Dealers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "MAX_CONNECTIONS", 2)
+    peers = [bench.peer() for _ in range(2)]
+    bench.run(lambda: len(bench.router._connections) == 2)
+    late = dealer(RECONNECT_IVL=20)
+    bench.run(lambda: len(bench.gone) == 3)  # of the process that has the most, the newest: the dealer, each time
+    for peer in peers:
+        peer.socket.close()
+    bench.run(lambda: len(bench.gone) >= 5 and len(bench.router._connections) == 1)
+    late.send_multipart([MAGIC, b"x"])
+    bench.run(lambda: [parts for _, parts in bench.messages] == [[MAGIC, b"x"]])
 
 
 def test_a_paused_router_reads_and_accepts_nothing_and_answers_still(bench: Bench) -> None:
