@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from ..client.over_http import HttpReranker, authorization
+from ..client.over_http import API_KEY_VARIABLE, HttpReranker, authorization
 from ..client.sync import Reranker
 from ..protocol.errors import RerankError, Unavailable
 from ..protocol.message import RequestClass
@@ -74,11 +74,13 @@ class Target:
 
         Raises:
             Unavailable: It is not, or cannot be reached.
-            ValueError: As ``status``.
+            ValueError: As ``status``, or it shows no more without an API key.
         """
         status = self.status()
         if not status["ready"]:
             raise Unavailable(str(status["reason"]))
+        if "worker" not in status:
+            raise ValueError(f"{self} asks for an API key: set {API_KEY_VARIABLE} to one")
         return status
 
 

@@ -12,7 +12,7 @@ import pytest
 from openvino_reranker.bench.run import Group, Seen, run_load
 from openvino_reranker.bench.target import Target
 from openvino_reranker.bench.texts import Workload
-from openvino_reranker.tests.processes import Run, Service
+from openvino_reranker.tests.processes import Program, Run, Service
 
 STATUS = {
     "ready": True,
@@ -109,6 +109,18 @@ def test_what_is_not_the_service_is_named(run: Run) -> None:
     assert done.returncode == 1
     assert done.stderr == f"openvino-reranker: what answers at {url} is not the rerank service\n"
     assert "is not an http URL" in run("bench", "--url", "127.0.0.1:18818").stderr
+
+
+def test_a_service_that_asks_for_a_key_is_measured_with_one(service: Service, run: Run) -> None:
+    key = {"OPENVINO_RERANKER_API_KEY": "sesame"}
+    with Program("http", "--port", "0", OPENVINO_RERANKER_RUNTIME_DIR=str(service.runtime), **key) as front:
+        url = f"http://127.0.0.1:{front.wait_for_line('listening on').rsplit(' ', 1)[1]}"
+        command = ("bench", "--url", url, "--mix", "1x1", "--requests", "1")
+        done = run(*command)
+        assert done.returncode == 1
+        assert done.stderr == f"openvino-reranker: {url} asks for an API key: set OPENVINO_RERANKER_API_KEY to one\n"
+        assert run(*command, **key).returncode == 0
+        assert run("smoke", "--url", url, **key).returncode == 0
 
 
 def test_what_a_caller_that_died_did_not_ask_is_lost(service: Service) -> None:
