@@ -17,7 +17,6 @@ import socket
 import sys
 import time
 from collections.abc import Sequence
-from pathlib import Path
 
 from ..broker.own_sockets import OwnSockets
 from ..broker.runtime_folder import make_folder
@@ -30,7 +29,7 @@ from ..daemon.stop_signal import StopSignal
 from ..daemon.unix_socket import SocketTaken
 from ..npu_worker.errors import PERMANENT
 from ..protocol.errors import RerankError
-from ..protocol.socket_paths import REQUESTS_SOCKET, find_listener
+from ..protocol.socket_paths import REQUESTS_SOCKET
 from .addresses import url_of
 from .child import Child, exit_in_words
 from .component import add_log_arguments as add_arguments
@@ -55,10 +54,6 @@ _ASK_AGAIN_S = 0.1
 _INSTEAD = "stop it, or choose another folder with --runtime-dir"
 
 
-class CannotServe(Exception):
-    """The service cannot be started here; says why and what to do."""
-
-
 def run(arguments: argparse.Namespace, limits: SupervisionTimeouts | None = None) -> int:
     """Serve until SIGTERM or Ctrl-C; return 0 after a clean stop, else the status of what could not run."""
     settings = start(arguments)
@@ -77,15 +72,14 @@ def _serve(arguments: argparse.Namespace, settings: Settings, limits: Supervisio
         try:
             make_folder(folder)
             stack.enter_context(PidLock(folder / "serve.lock"))
-            _check_unused(folder)
+            sockets = stack.enter_context(contextlib.closing(OwnSockets(folder)))
             reports = stack.enter_context(NotifySocket(folder / "notify.sock"))
             listening = stack.enter_context(bind(settings.host, settings.port))
-            sockets = stack.enter_context(contextlib.closing(OwnSockets(folder)))
         except Held as held:
             problem = (
                 f"another 'openvino-reranker serve' (pid {held.pid}) is using the runtime folder {folder}; {_INSTEAD}"
             )
-        except (CannotServe, SocketTaken, PortTaken) as error:
+        except (SocketTaken, PortTaken) as error:
             problem = str(error)
         except OSError as error:
             problem = f"cannot use the runtime folder {folder}: {error.strerror}; choose another with --runtime-dir"
@@ -94,12 +88,6 @@ def _serve(arguments: argparse.Namespace, settings: Settings, limits: Supervisio
             return _Supervisor(settings, listening, sockets, notifier, reports, options, limits).run(stop)
     print(f"openvino-reranker: {problem}", file=sys.stderr)
     return 1
-
-
-def _check_unused(folder: Path) -> None:
-    path = folder / REQUESTS_SOCKET
-    if (pid := find_listener(path)) is not None:
-        raise CannotServe(f"another service (pid {pid or 'unknown'}) is listening on {path}; {_INSTEAD}")
 
 
 class _Supervisor:

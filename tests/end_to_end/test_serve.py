@@ -230,7 +230,7 @@ def test_what_is_taken_fails_before_anything_is_loaded(service: Service, runtime
     with unix_listener(runtime / "requests.sock"):
         done = run("serve", "--port", "0", "--runtime-dir", str(runtime))
     assert done.returncode == 1
-    assert f"another service (pid {os.getpid()}) is listening on {runtime}/requests.sock" in done.stderr
+    assert f"another broker (pid {os.getpid()}) is listening on {runtime}/requests.sock" in done.stderr
     assert "ready:" not in done.stdout
     assert service.post({"query": "q", "documents": ["d"]}).status_code == 200
 
